@@ -1,0 +1,138 @@
+"""The header of a mimic: who it is, from what it was made, with which seed."""
+
+import numpy as np
+from gammapy.data import PointingMode
+
+from gammapy_mimic import __version__, gadf
+
+__all__ = ["CREATOR", "mimic_header"]
+
+CREATOR = f"gammapy_mimic {__version__}"
+"""CREATOR of a mimic: the program that first defined these events."""
+
+# What belongs to the target, not to the events: taken from it, or absent.
+_TARGET_KEYS = (
+    "OBJECT",
+    "RA_OBJ",
+    "DEC_OBJ",
+    "CONV_RA",
+    "CONV_DEC",
+    "TARGET_NAME",
+    "TARGET_TAG",
+)
+
+# What describes the donor's file and is wrong for any other one. The time and
+# date cards, the pointing and the location are computed anew.
+_DONOR_FILE_KEYS = (
+    "CHECKSUM",
+    "CREATED",
+    "DATASUM",
+    "DATE",
+    "EXTNAME",
+    "EXTVER",
+    "RADESYS",
+    "TELAPSE",
+    "TIME-OBS",
+    "TIME-END",
+    "ALT_PNT",
+    "AZ_PNT",
+    "RA_PNT",
+    "DEC_PNT",
+    "GLON_PNT",
+    "GLAT_PNT",
+    "ZEN_PNT",
+)
+
+
+def mimic_header(target, donor, *, gti, settings, seed=None):
+    """EVENTS header of a mimic.
+
+    What describes how the events were taken (telescopes, muon efficiency, night
+    sky background, event class, ...) is the donor's. What says which run it is
+    (OBS_ID, object, pointing, location, times) is the target's. Cards that begin
+    with ``MIM_`` and a HISTORY line say how the mimic was made.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy.data.Observation`
+        The two runs. The donor may have been scrambled.
+    gti : `~gammapy.data.GTI`
+        Good time intervals of the mimic.
+    settings : dict
+        Arguments of `~gammapy_mimic.MimicMaker`: ``alignment``, ``time``,
+        ``background``, ``irfs`` and ``crop``.
+    seed : `~numpy.random.SeedSequence`, optional
+        Seed of this mimic, if one was used. Default is None.
+
+    Returns
+    -------
+    header : dict
+        Cards, to be used as ``events.table.meta``.
+    """
+    donor_header, target_header = events_header(donor), events_header(target)
+    dropped = {*_TARGET_KEYS, *_DONOR_FILE_KEYS}
+    header = {k: v for k, v in donor_header.items() if k not in dropped}
+    header.update({k: target_header[k] for k in _TARGET_KEYS if k in target_header})
+    header.update(
+        gadf.events_keywords(
+            obs_id=target.obs_id,
+            pointing=target.pointing,
+            location=target.observatory_earth_location,
+            gti=gti,
+            deadtime_fraction=donor.observation_dead_time_fraction,
+            reference=gti.time_ref,
+            header=target_header,
+        )
+    )
+    header["RADECSYS"], header["EQUINOX"] = "ICRS", 2000.0
+    header["HDUVERS"], header["HDUDOC"] = gadf.HDUVERS, gadf.HDUDOC
+    header["CREATOR"] = CREATOR
+    header.update(_provenance_cards(donor, donor_header, settings, seed))
+    header["HISTORY"] = [*_lines(donor_header), *_history(donor, donor_header, target)]
+    return header
+
+
+def events_header(observation):
+    """EVENTS header of a run; empty for a run without events."""
+    events = observation.events
+    return {} if events is None else events.table.meta
+
+
+def _lines(header):
+    history = header.get("HISTORY", [])
+    return [history] if isinstance(history, str) else list(history)
+
+
+def _provenance_cards(donor, donor_header, settings, seed):
+    cards = {"MIM_DON": donor.obs_id, "MIM_DOBJ": str(donor_header.get("OBJECT", ""))}
+    pointing = donor.pointing
+    if pointing.mode == PointingMode.DRIFT:
+        cards["MIM_DALT"] = pointing.fixed_altaz.alt.deg
+        cards["MIM_DAZ"] = pointing.fixed_altaz.az.deg
+    else:
+        cards["MIM_DRA"] = pointing.fixed_icrs.ra.deg
+        cards["MIM_DDEC"] = pointing.fixed_icrs.dec.deg
+    cards["MIM_DTST"] = donor.gti.time_start.min().utc.isot
+    cards["MIM_ALGN"] = settings["alignment"]
+    cards["MIM_TIME"] = settings["time"]
+    cards["MIM_BKG"] = settings["background"]
+    cards["MIM_IRFS"] = settings["irfs"]
+    cards["MIM_CROP"] = settings["crop"]
+    if seed is not None:
+        # numpy.random.SeedSequence(int(MIM_SEED), spawn_key=MIM_SKEY) gives it back
+        entropy = np.atleast_1d(seed.entropy)
+        cards["MIM_SEED"] = ",".join(str(int(word)) for word in entropy)
+        cards["MIM_SKEY"] = ",".join(str(key) for key in seed.spawn_key)
+    cards["MIM_VERS"] = __version__
+    return cards
+
+
+def _history(donor, donor_header, target):
+    lines = []
+    if creator := donor_header.get("CREATOR"):
+        lines.append(f"Events of run {donor.obs_id} first written by {creator}")
+    lines.append(
+        f"{CREATOR}: events of run {donor.obs_id} "
+        f"moved into the field of view of run {target.obs_id}"
+    )
+    return lines
