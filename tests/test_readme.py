@@ -1,0 +1,39 @@
+"""The README's Python example runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language):
+    pattern = rf"^```{language}\n(.*?)^```"
+    return re.findall(pattern, README.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    assert len(code.strip().splitlines()) == 12
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    mimic, donor = names["mimic"].events.table, names["donors"][0].events.table
+    assert mimic.meta["MIM_DON"] == names["simulated"].donor_ids[0]
+    assert len(mimic) == len(donor)
+
+
+def test_two_shell_blocks():
+    job, tests = blocks("bash")
+    assert job.strip().endswith("gammapy-mimic demo")
+    assert tests.strip().endswith("pytest")
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"gammapy-mimic (\w+)", README.read_text())
+)
+def test_commands_of_the_readme_exist(command):
+    from gammapy_mimic.cli import main
+
+    assert command in main.commands
