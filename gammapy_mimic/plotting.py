@@ -5,7 +5,11 @@ from astropy import units as u
 from gammapy.maps import Map
 from matplotlib.figure import Figure
 
-__all__ = ["plot_mimic", "plot_sky"]
+from gammapy_mimic.events import event_positions
+from gammapy_mimic.geometry import offset_azimuth
+from gammapy_mimic.residuals import scramble_residuals
+
+__all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
 
 
 def plot_sky(
@@ -107,3 +111,154 @@ def plot_mimic(donor, mimic, *, fig=None, **kwargs):
         f"Mimic of run {mimic.obs_id} with the events of run {donor.obs_id}"
     )
     return left, right
+
+
+def plot_scramble(observation, scrambled, scrambler, *, fig=None, width=5 * u.deg):
+    """Draw what scrambling did to a run, in six panels.
+
+    Above: counts before, after, and their difference with the annuli in red. Below:
+    distance of the events from the pointing; azimuth about the pointing of the
+    events in the annuli, counted from the source; counts in the source circles
+    before, as expected from the ring, and after.
+
+    Parameters
+    ----------
+    observation, scrambled : `~gammapy.data.Observation`
+        Run before and after.
+    scrambler : `~gammapy_mimic.AnnulusScrambler`
+        What made one of the other; gives the annuli.
+    fig : `~matplotlib.figure.Figure`, optional
+        Figure to draw in. By default a new one is made.
+    width : `~astropy.coordinates.Angle`, optional
+        Width of the maps. Default is 5 deg.
+
+    Returns
+    -------
+    axes : list of `~matplotlib.axes.Axes`
+        The six panels.
+    """
+    fig = Figure(figsize=(16, 9), layout="constrained") if fig is None else fig
+    annuli = scrambler.annuli(observation)
+    axes = _scramble_maps(fig, observation, scrambled, annuli, width)
+    axes.append(_radial_panel(fig.add_subplot(234), observation, scrambled, annuli))
+    axes.append(_azimuth_panel(fig.add_subplot(235), observation, scrambled, scrambler))
+    axes.append(_residual_panel(fig.add_subplot(236), scrambled))
+    fig.suptitle(
+        f"Run {observation.obs_id}, scrambled with method = {scrambler.method!r}, "
+        f"acceptance = {scrambler.acceptance!r}"
+    )
+    return axes
+
+
+def _scramble_maps(fig, observation, scrambled, annuli, width):
+    before = Map.create(
+        skydir=observation.pointing.fixed_icrs,
+        width=width.to_value("deg"),
+        binsz=0.05,
+        proj="TAN",
+        frame="icrs",
+    )
+    after = before.copy()
+    before.fill_events(observation.events)
+    after.fill_events(scrambled.events)
+    before, after = (counts.smooth(0.07 * u.deg) for counts in (before, after))
+    top = before.data.max()
+    panels = (
+        (before, "Before", {"cmap": "viridis", "vmin": 0, "vmax": top}),
+        (after, "After", {"cmap": "viridis", "vmin": 0, "vmax": top}),
+        (
+            before - after,
+            "Before - after",
+            {"cmap": "RdBu_r", "vmin": -top, "vmax": top},
+        ),
+    )
+    axes = []
+    for number, (counts, title, kwargs) in enumerate(panels):
+        ax = fig.add_subplot(2, 3, number + 1, projection=counts.geom.wcs)
+        counts.plot(ax=ax, **kwargs)
+        fig.colorbar(ax.images[-1], ax=ax, label="smoothed counts per pixel")
+        ax.set_title(title)
+        axes.append(ax)
+    for annulus in annuli:
+        annulus.to_pixel(before.geom.wcs).plot(ax=axes[2], edgecolor="red", lw=1.5)
+    return axes
+
+
+def _polar(observation):
+    """Offset and azimuth of the events about the pointing, in degrees."""
+    position = event_positions(observation.events.table)
+    pointing = observation.pointing.fixed_icrs
+    return offset_azimuth(
+        position.ra.deg, position.dec.deg, pointing.ra.deg, pointing.dec.deg
+    )
+
+
+def _radii_deg(annulus):
+    return annulus.inner_radius.to_value("deg"), annulus.outer_radius.to_value("deg")
+
+
+def _steps(ax, runs, values, edges, scale=1.0):
+    for run, value, style in zip(runs, values, ("C0-", "C1--"), strict=True):
+        counts = np.histogram(value, edges)[0] * scale
+        ax.stairs(counts, edges, color=style[:2], ls=style[2:], label=run)
+    ax.legend()
+
+
+def _radial_panel(ax, observation, scrambled, annuli):
+    edges = np.linspace(0, 3, 61)
+    solid_angle = 2 * np.pi * -np.diff(np.cos(np.radians(edges))) * np.degrees(1) ** 2
+    offsets = [_polar(run)[0] for run in (observation, scrambled)]
+    _steps(ax, ("before", "after"), offsets, edges, 1 / solid_angle)
+    for annulus in annuli:
+        ax.axvspan(*_radii_deg(annulus), color="red", alpha=0.1, lw=0)
+    ax.set_xlabel("Offset from the pointing [deg]")
+    ax.set_ylabel("Events per square degree")
+    return ax
+
+
+def _azimuth_panel(ax, observation, scrambled, scrambler):
+    sources = {
+        region.meta["name"]: region.center.icrs
+        for region in scrambler.sources(observation)
+    }
+    pointing = observation.pointing.fixed_icrs
+    azimuths = ([], [])
+    for annulus in scrambler.annuli(observation):
+        origin = pointing.position_angle(sources[annulus.meta["name"]]).deg
+        for found, run in zip(azimuths, (observation, scrambled), strict=True):
+            offset, azimuth = _polar(run)
+            inner, outer = _radii_deg(annulus)
+            is_inside = (offset >= inner) & (offset <= outer)
+            found.append((azimuth[is_inside] - origin + 180) % 360 - 180)
+    azimuths = [np.concatenate([*found, []]) for found in azimuths]
+    _steps(ax, ("before", "after"), azimuths, np.linspace(-180, 180, 37))
+    ax.set_ylim(0, None)
+    ax.set_xlabel("Azimuth about the pointing, from the source [deg]")
+    ax.set_ylabel("Events in the annuli")
+    return ax
+
+
+def _residual_panel(ax, scrambled):
+    ax.set_axis_off()
+    residuals = scramble_residuals([scrambled])
+    if len(residuals) == 0:
+        ax.text(0.5, 0.5, "no known source in the field", ha="center")
+        return ax
+    rows = [
+        [
+            row["SOURCE"],
+            f"{row['BEFORE']}",
+            f"{row['EXPECTED']:.1f}",
+            f"{row['AFTER']}",
+            f"{row['DIFFERENCE']:+.1f} ± {row['ERROR']:.1f}",
+        ]
+        for row in residuals
+    ]
+    columns = ["source", "before", "expected", "after", "after - expected"]
+    table = ax.table(rows, colLabels=columns, loc="center", cellLoc="center")
+    table.auto_set_font_size(False)
+    table.set_fontsize(9)
+    table.auto_set_column_width(list(range(len(columns))))
+    table.scale(1, 1.6)
+    ax.set_title("Counts in the source circles")
+    return ax

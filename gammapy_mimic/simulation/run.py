@@ -1,0 +1,381 @@
+"""One run of the synthetic observatory."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.table import Table
+from astropy.time import Time
+from gammapy.data import GTI, EventList, FixedPointingInfo, Observation
+from gammapy.data.metadata import ObservationMetaData
+from gammapy.irf import FoVAlignment
+from scipy.interpolate import CubicSpline
+
+from gammapy_mimic import gadf
+from gammapy_mimic.compat import interpolated_astrom
+from gammapy_mimic.events import fov_coordinates, sky_positions
+from gammapy_mimic.sampling import child_seed, seed_sequence
+from gammapy_mimic.simulation import irfs
+from gammapy_mimic.simulation.background import SyntheticBackground
+
+__all__ = [
+    "REFERENCE",
+    "SITE",
+    "SyntheticRun",
+    "simulate_observation",
+]
+
+#: Where the synthetic observatory stands.
+SITE = EarthLocation.from_geodetic(0 * u.deg, 30 * u.deg, 2000 * u.m)
+
+#: Reference time of all synthetic runs.
+REFERENCE = Time(58484, 0, format="mjd", scale="tt")
+
+CREATOR = "gammapy_mimic simulation"
+
+N_TIME_NODES = 12
+N_ALTITUDE_NODES = 33
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticRun:
+    """Everything that there is to know about a run, before its events are drawn.
+
+    Parameters
+    ----------
+    pointing : `~astropy.coordinates.SkyCoord`
+        Pointing, fixed in the sky.
+    start : `~astropy.time.Time`
+        Start.
+    duration : `~astropy.units.Quantity`, optional
+        Time of observation, one good time interval. Default is 28 min.
+    obs_id : int, optional
+        OBS_ID. Default is 1.
+    background : `SyntheticBackground`, optional
+        The true background. Default is ``SyntheticBackground()``.
+    sources : tuple of `SyntheticSource`, optional
+        Sources in the sky. Default is none.
+    deadtime_fraction : float, optional
+        Dead time per time of observation. Default is 0.07.
+    background_irf : {"bkg_3d_altaz", "bkg_3d_radec", "bkg_2d", None}, optional
+        Kind of the background model that the run has: the mean of the truth over
+        the run, turned or averaged over azimuth where the kind asks for it. Default
+        is "bkg_3d_altaz".
+    background_bias : float or callable, optional
+        Relative error of the background model: the truth is 1 + bias times the
+        model. A callable gives it for energies. Events do not depend on it. Default
+        is 0.
+    header : dict, optional
+        Cards of the EVENTS header to add or replace.
+    location : `~astropy.coordinates.EarthLocation`, optional
+        Location of the observatory. Default is longitude 0 deg, latitude 30 deg,
+        2000 m.
+    seed : `~numpy.random.SeedSequence`, optional
+        Seed of the run. Default is fresh entropy, new for each run.
+    """
+
+    pointing: SkyCoord
+    start: Time
+    duration: u.Quantity = 28 * u.min
+    obs_id: int = 1
+    background: SyntheticBackground = field(default_factory=SyntheticBackground)
+    sources: tuple = ()
+    deadtime_fraction: float = 0.07
+    background_irf: str | None = "bkg_3d_altaz"
+    background_bias: object = 0.0
+    header: dict = field(default_factory=dict)
+    location: EarthLocation = SITE
+    seed: np.random.SeedSequence = field(default_factory=np.random.SeedSequence)
+
+    def __post_init__(self):
+        """Check the arguments."""
+        if not self.duration.to_value("s") > 0:
+            raise ValueError(
+                f"run {self.obs_id}: duration = {self.duration}: must be positive"
+            )
+        if not 0 <= self.deadtime_fraction < 1:
+            raise ValueError(
+                f"run {self.obs_id}: deadtime_fraction = {self.deadtime_fraction}: "
+                "must be at least 0 and less than 1"
+            )
+        if self.background_irf not in irfs.BACKGROUND_IRFS:
+            raise ValueError(
+                f"run {self.obs_id}: background_irf = {self.background_irf!r}: "
+                f"must be one of {irfs.BACKGROUND_IRFS}"
+            )
+        if np.any(self.altaz().alt <= 0 * u.deg):
+            raise ValueError(
+                f"run {self.obs_id}: pointing {self.pointing.to_string('decimal')} "
+                f"is below the horizon at {self.start.utc.isot}: choose another start"
+            )
+
+    @property
+    def livetime(self):
+        """Time of observation without dead time."""
+        return self.duration * (1 - self.deadtime_fraction)
+
+    def bias(self, energy):
+        """Relative error of the background model: truth over model, minus one.
+
+        Parameters
+        ----------
+        energy : `~astropy.units.Quantity`
+            Energies.
+
+        Returns
+        -------
+        bias : float or `~numpy.ndarray`
+            Relative error.
+        """
+        given = self.background_bias
+        return given(energy) if callable(given) else float(given)
+
+    def altaz(self, time=None):
+        """Altitude and azimuth of the pointing.
+
+        Parameters
+        ----------
+        time : `~astropy.time.Time`, optional
+            Times. Default is start, middle and end of the run.
+
+        Returns
+        -------
+        altaz : `~astropy.coordinates.SkyCoord`
+            Altitude and azimuth.
+        """
+        if time is None:
+            time = self.start + np.array([0, 0.5, 1]) * self.duration
+        with interpolated_astrom():
+            return self.pointing.transform_to(
+                AltAz(obstime=time, location=self.location)
+            )
+
+    def expected_background(self, *, energy_range=None, offset_range=None):
+        """Predict the number of background events.
+
+        Parameters
+        ----------
+        energy_range, offset_range : `~astropy.units.Quantity`, optional
+            Ranges of reconstructed energy and offset, shape (2,). Default is all.
+
+        Returns
+        -------
+        n_events : float
+            Expected number.
+        """
+        time, weight = self._time_nodes()
+        rate = [
+            self.background.expected_rate(
+                zenith, energy_range=energy_range, offset_range=offset_range
+            )
+            for zenith in 90 * u.deg - self.altaz(time).alt
+        ]
+        return float((self.duration * np.dot(weight, u.Quantity(rate))).to_value(""))
+
+    def expected_source(self, source):
+        """Predict the number of events of a source, of all energies.
+
+        Parameters
+        ----------
+        source : `SyntheticSource`
+            One of the sources.
+
+        Returns
+        -------
+        n_events : float
+            Expected number of detected events.
+        """
+        _, cumulative = source.expected(self._aeff(), self.pointing, self.livetime)
+        return float(cumulative[-1])
+
+    def simulate(self):
+        """Draw the events of the run.
+
+        Returns
+        -------
+        observation : `~gammapy.data.Observation`
+            New run in memory. The column MC_ID is 0 for background, 1 for the first
+            source, and so on; DETX and DETY are longitude and latitude in the field
+            of view aligned with altitude and azimuth.
+        """
+        reference_s = gadf.seconds_since(self.start, REFERENCE)
+        start = REFERENCE + reference_s * u.s
+        gti = GTI.create(start, start + self.duration, reference_time=REFERENCE)
+        pointing = FixedPointingInfo(fixed_icrs=_icrs(self.pointing))
+        header = self._header(pointing, gti)
+        observation = Observation(
+            obs_id=self.obs_id,
+            meta=ObservationMetaData.from_header(header),
+            gti=gti,
+            pointing=pointing,
+            location=self.location,
+            aeff=self._aeff(),
+            edisp=irfs.energy_dispersion(),
+            psf=irfs.point_spread(),
+            bkg=self._background_model(),
+        )
+        parts = [self._background_events(observation, start)]
+        parts += [
+            self._source_events(observation, start, number)
+            for number in range(1, len(self.sources) + 1)
+        ]
+        observation.events = EventList(_event_table(parts, start, header))
+        return observation
+
+    def _aeff(self):
+        return irfs.effective_area(90 * u.deg - self.altaz().alt[1])
+
+    def _time_nodes(self):
+        """Give times and weights to integrate over the run."""
+        nodes, weights = np.polynomial.legendre.leggauss(N_TIME_NODES)
+        return self.start + (nodes + 1) / 2 * self.duration, weights / 2
+
+    def _background_model(self):
+        if self.background_irf is None:
+            return None
+        time, weight = self._time_nodes()
+        return irfs.background_irf(
+            self.background,
+            self.background_irf,
+            90 * u.deg - self.altaz(time).alt,
+            weight,
+            self._turning_angle(time),
+            self.bias,
+        )
+
+    def _turning_angle(self, time):
+        """Angle from the zenith to north in the AltAz-aligned field of view."""
+        frame = Observation(
+            pointing=FixedPointingInfo(fixed_icrs=_icrs(self.pointing)),
+            location=self.location,
+        )
+        north = self.pointing.directional_offset_by(0 * u.deg, 0.5 * u.deg)
+        lon, lat = fov_coordinates(north, time, frame, FoVAlignment.ALTAZ)
+        return np.arctan2(lat, lon).to("deg") - 90 * u.deg
+
+    def _zenith_function(self):
+        """Zenith angle for seconds since the start."""
+        seconds = np.linspace(0, self.duration.to_value("s"), N_ALTITUDE_NODES)
+        altitude = self.altaz(self.start + seconds * u.s).alt
+        # the sine is smooth also where the pointing passes the zenith
+        spline = CubicSpline(seconds, np.sin(altitude).to_value(""))
+        return lambda time: np.arccos(np.clip(spline(time), -1, 1)) * u.rad
+
+    def _background_events(self, observation, start):
+        drawn = self.background.draw(
+            self.duration,
+            self._zenith_function(),
+            random_state=child_seed(self.seed, 0),
+        )
+        place = drawn["fov_lon"], drawn["fov_lat"]
+        time = start + drawn["time"]
+        position = sky_positions(*place, time, observation, FoVAlignment.ALTAZ)
+        return drawn["time"], drawn["energy"], position, place, 0
+
+    def _source_events(self, observation, start, number):
+        rng = np.random.default_rng(child_seed(self.seed, number))
+        energy, position = self.sources[number - 1].draw(
+            observation.aeff, self.pointing, self.livetime, rng
+        )
+        time = rng.uniform(0, self.duration.to_value("s"), len(energy)) * u.s
+        low, high = self.background.energy_range
+        seen = position.separation(self.pointing) <= self.background.max_offset
+        seen &= (energy >= low) & (energy <= high)
+        time, energy, position = time[seen], energy[seen], position[seen]
+        place = fov_coordinates(position, start + time, observation, FoVAlignment.ALTAZ)
+        return time, energy, position, place, number
+
+    def _header(self, pointing, gti):
+        header = gadf.hduclass_keywords("EVENTS")
+        header |= gadf.events_keywords(
+            obs_id=self.obs_id,
+            pointing=pointing,
+            location=self.location,
+            gti=gti,
+            deadtime_fraction=self.deadtime_fraction,
+            reference=REFERENCE,
+        )
+        header |= {
+            "ORIGIN": "gammapy_mimic",
+            "TELESCOP": irfs.TELESCOPE,
+            "INSTRUME": irfs.TELESCOPE,
+            "CREATOR": CREATOR,
+            "OBJECT": "Synthetic field",
+            "RA_OBJ": float(self.pointing.icrs.ra.deg),
+            "DEC_OBJ": float(self.pointing.icrs.dec.deg),
+            "N_TELS": 4,
+            "TELLIST": "1,2,3,4",
+            "MUONEFF": 0.9,
+            "NSBLEVEL": 6.0,
+            "HISTORY": ["Synthetic run: all events are drawn by gammapy_mimic"],
+        }
+        return header | self.header
+
+
+def _icrs(position):
+    return SkyCoord(position.icrs.ra, position.icrs.dec, frame="icrs")
+
+
+def _event_table(parts, start, header):
+    """Event table of background and sources in the order of time."""
+    seconds = np.concatenate([part[0].to_value("s") for part in parts])
+    order = np.argsort(seconds, kind="stable")
+    columns = {
+        "ENERGY": [part[1].to_value("TeV") for part in parts],
+        "RA": [part[2].ra.deg for part in parts],
+        "DEC": [part[2].dec.deg for part in parts],
+        "DETX": [part[3][0].to_value("deg") for part in parts],
+        "DETY": [part[3][1].to_value("deg") for part in parts],
+        "MC_ID": [np.full(len(part[0]), part[4], dtype="int32") for part in parts],
+    }
+    columns = {name: np.concatenate(value)[order] for name, value in columns.items()}
+    table = Table(meta=header)
+    table["EVENT_ID"] = np.arange(1, len(order) + 1, dtype="int64")
+    table["TIME"] = start + seconds[order] * u.s
+    table["RA"] = columns["RA"] * u.deg
+    table["DEC"] = columns["DEC"] * u.deg
+    table["ENERGY"] = columns["ENERGY"] * u.TeV
+    table["DETX"] = columns["DETX"] * u.deg
+    table["DETY"] = columns["DETY"] * u.deg
+    table["MC_ID"] = columns["MC_ID"]
+    return table
+
+
+def simulate_observation(pointing, start, *, random_state=None, **options):
+    """Simulate one run in memory.
+
+    Parameters
+    ----------
+    pointing : `~astropy.coordinates.SkyCoord`
+        Pointing, fixed in the sky.
+    start : `~astropy.time.Time` or str
+        Start, of a time at which the pointing is above the horizon.
+    random_state : None, int, `~numpy.random.SeedSequence` or \
+`~numpy.random.Generator`, optional
+        Seed. Default is None.
+    **options
+        Other arguments of `SyntheticRun`: ``duration``, ``obs_id``, ``background``,
+        ``sources``, ``background_irf``, ``background_bias`` and more.
+
+    Returns
+    -------
+    observation : `~gammapy.data.Observation`
+        Run with events, good time interval, IRFs and EVENTS header.
+
+    Examples
+    --------
+    >>> from astropy.coordinates import SkyCoord
+    >>> from gammapy_mimic.simulation import simulate_observation
+    >>> pointing = SkyCoord("05h00m", "+22d")
+    >>> run = simulate_observation(pointing, "2019-12-05T23:00", random_state=1)
+    >>> run.events.table.meta["TELESCOP"]
+    'SYNTH'
+    """
+    run = SyntheticRun(
+        pointing=pointing,
+        start=Time(start),
+        seed=seed_sequence(random_state),
+        **{**options, "sources": tuple(options.get("sources", ()))},
+    )
+    return run.simulate()

@@ -1,0 +1,46 @@
+"""The main job: from runs to a reduced data store of mimics, with figures."""
+
+import numpy as np
+import pytest
+from gammapy.data import DataStore
+from runs import open_raw
+
+from gammapy_mimic import check_datastore
+from gammapy_mimic.demo import run_demo
+
+
+def test_without_data(tmp_path):
+    table = run_demo(tmp_path / "demo", random_state=3)
+    assert list(table["run"]) == [1001, 1002, 1003, 1004]
+    assert len(np.unique(table["donor"])) == 4
+    store = DataStore.from_dir(tmp_path / "demo" / "mimics")
+    assert list(store.obs_ids) == list(table["run"])
+    for row in table:
+        events = store.obs(row["run"]).events.table
+        assert events.meta["MIM_DON"] == row["donor"]
+        assert len(events) == row["events"]
+        assert (tmp_path / "demo" / "figures" / f"{row['run']}.png").stat().st_size > 0
+        # the synthetic background models are true: five Poisson deviations
+        assert abs(row["counts"] - row["background"]) < 5 * row["background"] ** 0.5
+    assert len(check_datastore(tmp_path / "demo" / "mimics")) == 0
+    with pytest.raises((OSError, ValueError), match="overwrite"):
+        run_demo(tmp_path / "demo", random_state=3)
+
+
+def test_runs_of_ones_own(tmp_path):
+    open_raw(["full", "full", "full"], tmp_path / "raw", n_events=200)
+    table = run_demo(
+        tmp_path / "demo", datastore=tmp_path / "raw", targets=[1, 3], donors=[2, 1]
+    )
+    assert list(table["run"]) == [1, 3]
+    assert list(table["donor"]) == [2, 1]
+
+
+def test_wrong_runs(tmp_path):
+    open_raw(["full", "full"], tmp_path / "raw", n_events=20)
+    options = {"datastore": tmp_path / "raw"}
+    with pytest.raises(ValueError, match="runs 5, 7 are not in the data store"):
+        run_demo(tmp_path / "demo", targets=[1, 5], donors=[2, 7], **options)
+    with pytest.raises(ValueError, match="2 targets and 1 donors given"):
+        run_demo(tmp_path / "demo", targets=[1, 2], donors=[2], **options)
+    assert not (tmp_path / "demo").exists()
