@@ -9,8 +9,11 @@ from gammapy_mimic.geometry import rotate_fov
 
 __all__ = ["turn_background"]
 
-STEP_DEG = 1.0
-"""Angles that differ by less than this are taken together."""
+STEP_DEG = 2.0
+"""Angles that differ by less than this are taken together.
+
+3 deg from the pointing, half of it is 0.05 deg: less than the bins of any model.
+"""
 
 
 def turn_background(bkg, angle):

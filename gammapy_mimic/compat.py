@@ -15,10 +15,12 @@ __all__ = [
     "background",
     "fires_reverse_lon",
     "fixed_rad_max",
+    "holds",
     "interpolated_astrom",
     "irf_location",
     "irf_or_location",
     "irf_specification",
+    "livetime_fraction",
     "new_observation",
     "rad_max_table",
     "source_paths",
@@ -229,6 +231,51 @@ def irf_specification(hdu_class):
     return IRF_DL3_HDU_SPECIFICATION.get(hdu_class)
 
 
+def holds(observation, name):
+    """Whether a run has events or GTIs, loaded or on disk.
+
+    `gammapy.data.Observation.available_hdus` says no for an empty event list.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    name : {"events", "gti"}
+        What to look for.
+
+    Returns
+    -------
+    holds : bool
+        False if it is None. Nothing is loaded.
+    """
+    values = vars(observation)
+    return values.get(f"_{name}", values.get(f"__{name}_hdu")) is not None
+
+
+def livetime_fraction(observation):
+    """Part of the livetime that the event filters of a run keep.
+
+    As `gammapy.data.ObservationFilter.livetime_fraction`, which in gammapy 2.1 fails
+    for a filter on the phase: its option is now called ``values``.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    fraction : float
+        1 without a filter on the column PHASE.
+    """
+    filters = observation.obs_filter.event_filters
+    options = filters[0].get("opts", {}) if filters else {}
+    if options.get("parameter") != "PHASE":
+        return 1
+    low, high = options["values"] if "values" in options else options["band"]
+    return high - low
+
+
 def source_paths(observation):
     """Files that an observation is still to be read from.
 
@@ -266,7 +313,7 @@ def new_observation(observation, **changes):
         New observation.
     """
     meta = observation.meta
-    fraction = observation.obs_filter.livetime_fraction
+    fraction = livetime_fraction(observation)
     if fraction != 1:
         # the filter is applied to the events below and then forgotten
         dead = 1 - (1 - observation.observation_dead_time_fraction) * fraction

@@ -148,7 +148,9 @@ def move_events(
         table["TIME"] = time
     _move_fov_columns(table, events, source, destination, keep_unknown)
     _move_horizontal_columns(table, icrs, destination)
-    _fill(table, "GLON", "GLAT", icrs.galactic.l, icrs.galactic.b)
+    if {"GLON", "GLAT"} & set(table.colnames):
+        galactic = icrs.galactic
+        _fill(table, "GLON", "GLAT", galactic.l, galactic.b)
     return EventList(table, meta=events.meta.model_copy(deep=True))
 
 

@@ -54,8 +54,8 @@ class MimicMaker(Maker):
     alignment : {"altaz", "radec"}, optional
         Field of view in which events keep their place. "altaz" is the camera: from
         the donor's pointing at the time of the event to the target's pointing at
-        its new time. "radec" needs no location, but turns the camera by the
-        difference of the parallactic angles. Default is "altaz".
+        its new time. "radec" turns the camera by the difference of the parallactic
+        angles. Default is "altaz".
     time : {"target", "donor"}, optional
         With "target" times and good time intervals are shifted so that the mimic
         starts when the target starts; with "donor" they are kept. Default is
@@ -159,13 +159,18 @@ class MimicMaker(Maker):
         ValueError
             If a run lacks what is needed, or the telescopes differ.
         """
-        self._check(target, donor)
+        _check_run("target", target)
+        _check_run("donor", donor)
         seed = self._pair_seed(target, donor, mimic_set)
+        location = _location(target, donor)
         # each access to a part of a run on disk reads it anew: read once
-        target = compat.new_observation(target)
-        donor = self._scramble(compat.new_observation(donor), seed)
+        target = compat.new_observation(target, location=location[0])
+        donor = compat.new_observation(donor, location=location[1])
+        if donor.events is None:
+            raise ValueError(f"donor run {donor.obs_id} has no events")
         _check_telescopes(target, donor, self.allow_other_telescope)
 
+        donor = self._scramble(donor, seed)
         gti = self._make_gti(target, donor, _time_reference(target, donor))
         events = self._make_events(
             self._select_events(target, donor, gti), target, donor
@@ -340,30 +345,20 @@ class MimicMaker(Maker):
             return self.scrambler.run(donor, random_state=seed)
         return self.scrambler.run(donor)
 
-    def _check(self, target, donor):
-        for role, run in (("target", target), ("donor", donor)):
-            if not isinstance(run, Observation):
-                raise TypeError(
-                    f"{role} = {run!r}: must be a gammapy Observation; "
-                    "get one by DataStore.obs(obs_id)"
-                )
-            if not isinstance(run.obs_id, int | np.integer):
-                raise ValueError(
-                    f"{role} run has obs_id = {run.obs_id!r}: must be an integer"
-                )
-            for part in ("gti", "pointing"):
-                if getattr(run, part) is None:
-                    raise ValueError(f"{role} run {run.obs_id} has no {part}")
-            if len(run.gti.table) == 0:
-                raise ValueError(f"{role} run {run.obs_id} has an empty GTI table")
-            if run.observatory_earth_location is None and self.alignment == "altaz":
-                raise ValueError(
-                    f"{role} run {run.obs_id} has no location, which alignment = "
-                    "'altaz' needs: set its GEOLON, GEOLAT and ALTITUDE, or take "
-                    "alignment = 'radec'"
-                )
-        if donor.events is None:
-            raise ValueError(f"donor run {donor.obs_id} has no events")
+
+def _check_run(role, run):
+    if not isinstance(run, Observation):
+        raise TypeError(
+            f"{role} = {run!r}: must be a gammapy Observation; "
+            "get one by DataStore.obs(obs_id)"
+        )
+    if not isinstance(run.obs_id, int | np.integer):
+        raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
+    for part in ("gti", "pointing"):
+        if getattr(run, part) is None:
+            raise ValueError(f"{role} run {run.obs_id} has no {part}")
+    if len(run.gti.table) == 0:
+        raise ValueError(f"{role} run {run.obs_id} has an empty GTI table")
 
 
 def _choice(name, value):
@@ -371,6 +366,18 @@ def _choice(name, value):
         allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
         raise ValueError(f"{name} = {value!r}: must be {allowed}")
     return value
+
+
+def _location(target, donor):
+    """Locations of both runs; one that has none stands where the other one does."""
+    sites = [run.observatory_earth_location for run in (target, donor)]
+    known = [site for site in sites if site is not None]
+    if not known:
+        raise ValueError(
+            f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
+            "location: set GEOLON, GEOLAT and ALTITUDE"
+        )
+    return known * 2 if len(known) == 1 else known
 
 
 def _check_telescopes(target, donor, allow_other):
@@ -385,8 +392,6 @@ def _check_telescopes(target, donor, allow_other):
             f"{target.obs_id} of {names[0]!r}: {advice}"
         )
     sites = [run.observatory_earth_location for run in (target, donor)]
-    if None in sites:
-        return
     xyz = [u.Quantity(site.to_geocentric()) for site in sites]
     distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
     if distance > _SAME_SITE:
@@ -408,7 +413,8 @@ def _common_energy_range(aeff, other):
     """LO_THRES and HI_THRES in which both runs can be used."""
     limits = {}
     for key, stricter in (("LO_THRES", max), ("HI_THRES", min)):
-        values = [irf.meta[key] for irf in (aeff, other) if irf and key in irf.meta]
+        metas = [irf.meta for irf in (aeff, other) if irf is not None]
+        values = [meta[key] for meta in metas if key in meta]
         if values:
             limits[key] = stricter(values)
     return limits

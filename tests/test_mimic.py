@@ -743,8 +743,11 @@ def test_runs_that_lack_something():
         maker.run(run, without(run, events=None))
     meta = run.meta.model_copy(update={"location": None})
     homeless = without(run, meta=meta, location=None)
-    with pytest.raises(ValueError, match="target run 5 has no location"):
-        maker.run(homeless, run)
+    with pytest.raises(ValueError, match="neither target run 5 nor donor run 5"):
+        maker.run(homeless, homeless)
+    # same telescope, same place
+    for pair in ((homeless, run), (run, homeless)):
+        assert maker.run(*pair).observatory_earth_location == LOCATION
     with pytest.raises(ValueError, match="obs_id = None: must be an integer"):
         maker.run(run, without(run, obs_id=None))
 
