@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AnnulusScrambler": "scramble",
     "DonorMatcher": "matching",
+    "MimicCampaign": "campaign",
     "MimicMaker": "mimic",
     "MimicWriter": "writer",
     "check_datastore": "checks",
@@ -23,6 +24,7 @@ _PUBLIC = {
 __all__ = [
     "AnnulusScrambler",
     "DonorMatcher",
+    "MimicCampaign",
     "MimicMaker",
     "MimicWriter",
     "__version__",

@@ -5,6 +5,7 @@ Gammapy is imported inside of the commands, so that help answers at once.
 
 import logging
 import sys
+from pathlib import Path
 
 import click
 
@@ -48,7 +49,21 @@ class ListCommand(click.Command):
     help="How much is logged.",
 )
 def main(log_level):
-    """Mimic observations: background runs in the field of view of a target."""
+    """Mimic observations: background runs in the field of view of a target.
+
+    A session: "init" writes a configuration, "pairs" shows which donors there are,
+    "run" makes the mimics, "check" reads them again. "demo" needs nothing.
+
+    \b
+    Exit codes: 0 all is well; 1 something is missing, broken or failed;
+    2 wrong usage or configuration.
+
+    \b
+    Completion of commands and options in the shell, in its start-up file:
+      bash: eval "$(_GAMMAPY_MIMIC_COMPLETE=bash_source gammapy-mimic)"
+      zsh:  eval "$(_GAMMAPY_MIMIC_COMPLETE=zsh_source gammapy-mimic)"
+      fish: _GAMMAPY_MIMIC_COMPLETE=fish_source gammapy-mimic | source
+    """  # noqa: D301
     logging.basicConfig(
         level=log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
     )
@@ -87,6 +102,145 @@ def demo(out, seed, datastore, targets, donors, overwrite):
     click.echo(f"Mimics: {out}/mimics   figures: {out}/figures")
 
 
+CONFIG_FILE = click.Path(exists=True, dir_okay=False)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--from",
+    "source",
+    type=CONFIG_FILE,
+    help="Gammapy analysis file to which the section 'mimic' is added.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+def init(file, source, overwrite):
+    """Write a configuration with comments to FILE.
+
+    It is an ordinary gammapy analysis file with one more section, "mimic". With
+    --from the text of your own file is kept, and only the section is added.
+    """
+    path = Path(file)
+    if path.exists() and not overwrite:
+        raise click.UsageError(f"{file} exists; use --overwrite to replace it")
+    from gammapy_mimic.config import template
+
+    text = None if source is None else Path(source).read_text(encoding="utf-8")
+    path.write_text(_run(template, text, file=source), encoding="utf-8")
+    click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
+
+
+@main.command()
+@click.argument("file", type=CONFIG_FILE)
+@click.option("--why", type=int, help="Tell why this run (OBS_ID) is not taken.")
+@click.option(
+    "--write", type=click.Path(dir_okay=False), help="Write the pairs to an ECSV file."
+)
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw them to a file.")
+def pairs(file, why, write, plot):
+    """Show which donors there are for the targets of FILE, without making mimics."""
+    _set_up()
+    from gammapy_mimic.campaign import MimicCampaign, explain_run, overview
+
+    campaign = _run(MimicCampaign.from_yaml, file)
+    # what it warns of is part of what is shown
+    logging.getLogger("gammapy_mimic.matching").setLevel(logging.ERROR)
+    found = _run(campaign.match, file=file)
+    if why is not None:
+        click.echo(_run(explain_run, found, why))
+        return
+    click.echo(overview(found))
+    if write is not None:
+        _run(found.write, write, format="ascii.ecsv", overwrite=True)
+    if plot is not None:
+        _run(found.peek().savefig, plot)
+    if found.missing:
+        names = ", ".join(map(str, found.missing))
+        raise click.ClickException(f"no donor for {names}")
+
+
+@main.command()
+@click.argument("file", type=CONFIG_FILE)
+@click.option(
+    "-j",
+    "--n-jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of processes.",
+)
+@click.option(
+    "--backend",
+    default="multiprocessing",
+    show_default=True,
+    type=click.Choice(["multiprocessing", "ray"]),
+    help="How processes are run; ray also on several machines.",
+)
+@click.option("--overwrite", is_flag=True, help="Make everything anew.")
+@click.option(
+    "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
+)
+def run(file, n_jobs, backend, overwrite, only):
+    """Make the mimics of FILE.
+
+    What an earlier, interrupted call has made is kept, and the rest is made. For a
+    cluster: one call with --only for each mimic set, at the same time.
+    """
+    _set_up()
+    from gammapy_mimic.campaign import MimicCampaign
+
+    campaign = _run(MimicCampaign.from_yaml, file)
+    logging.getLogger("gammapy_mimic.matching").setLevel(logging.ERROR)
+    result = _run(
+        campaign.run,
+        n_jobs,
+        parallel_backend=backend,
+        overwrite=overwrite,
+        only=only,
+        file=file,
+    )
+    click.echo(result.summary())
+    if not result.complete:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+def check(folder):
+    """Check the data store in DIR, or all those of a campaign, file by file."""
+    _set_up()
+    from gammapy.utils.pbar import progress_bar
+
+    from gammapy_mimic.checks import check_datastore
+
+    path, failed = Path(folder), 0
+    sets = sorted(it for it in path.glob("mimic_[0-9]*") if it.is_dir())
+    for store in progress_bar(sets or [path], desc="Check"):
+        try:
+            findings = check_datastore(store)
+        except FileNotFoundError as error:
+            click.echo(f"FAIL {store}: {error}")
+            failed += 1
+            continue
+        levels = [str(level) for level in findings["LEVEL"]]
+        errors, warnings = levels.count("error"), levels.count("warning")
+        failed += errors > 0
+        click.echo(
+            f"{'FAIL' if errors else 'PASS'} {store}: {findings.meta['N_RUNS']} runs, "
+            f"{errors} errors, {warnings} warnings"
+        )
+        if len(findings):
+            click.echo("\n".join(findings.pformat(max_lines=-1, max_width=-1)))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+class ConfigException(click.ClickException):
+    """Mistake in a configuration: exit code 2."""
+
+    exit_code = 2
+
+
 def _set_up():
     """Prepare matplotlib for work without a screen; progress on terminals only."""
     import matplotlib as mpl
@@ -96,9 +250,14 @@ def _set_up():
     pbar.SHOW_PROGRESS_BAR = sys.stderr.isatty()
 
 
-def _run(function, *args, **kwargs):
-    """Call a function; a user's mistake becomes one line and exit code 1."""
+def _run(function, *args, file=None, **kwargs):
+    """Call a function; a user's mistake becomes a message and an exit code."""
     try:
         return function(*args, **kwargs)
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        from gammapy_mimic.config import ConfigError
+
+        if not isinstance(error, ConfigError):
+            raise click.ClickException(str(error)) from error
+        text = str(error) if file is None else f"{file}: {error}"
+        raise ConfigException(text) from error

@@ -147,15 +147,16 @@ class Circles:
             Shape (m, n).
         """
         inside = np.zeros((len(self), len(offset_deg)), dtype=bool)
-        offset = np.radians(offset_deg)
         for row, distance_deg, azimuth0_deg, theta_deg in zip(
             inside, self.distance_deg, self.azimuth_deg, self.theta_deg, strict=True
         ):
-            distance, theta = np.radians(distance_deg), np.radians(theta_deg)
-            dazimuth = np.radians(azimuth_deg - azimuth0_deg)
+            # most points are out of reach already by their offset
+            near = np.flatnonzero(np.abs(offset_deg - distance_deg) <= theta_deg)
+            offset, distance = np.radians(offset_deg[near]), np.radians(distance_deg)
+            dazimuth = np.radians(azimuth_deg[near] - azimuth0_deg)
             haversine = np.sin((offset - distance) / 2) ** 2
             haversine += np.sin(offset) * np.sin(distance) * np.sin(dazimuth / 2) ** 2
-            np.less_equal(haversine, np.sin(theta / 2) ** 2, out=row)
+            row[near] = haversine <= np.sin(np.radians(theta_deg) / 2) ** 2
         return inside
 
     def covered_fraction(self, radius_deg):
@@ -174,8 +175,12 @@ class Circles:
             From 0 to 1, shape (n,).
         """
         radius_deg = np.asarray(radius_deg, dtype=float)
-        if len(self) == 0:
+        if len(self) == 0 or len(radius_deg) == 0:
             return np.zeros(len(radius_deg))
+        reaches = self.distance_deg - self.theta_deg <= radius_deg.max()
+        reaches &= self.distance_deg + self.theta_deg >= radius_deg.min()
+        if not reaches.all():
+            return self[reaches].covered_fraction(radius_deg)
         columns = (self.distance_deg, self.azimuth_deg, self.theta_deg)
         distance, azimuth, theta = (column[:, np.newaxis] for column in columns)
         half = arc_half_width(radius_deg, distance, theta)

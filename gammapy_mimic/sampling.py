@@ -78,7 +78,7 @@ def child_seed(sequence, *key):
 def draw_stratified(weights, size, rng):
     """Draw indices with given weights, evenly spread over the cumulated weights.
 
-    Each index is drawn as often as its weight says, to within one. Unlike with
+    Each index is drawn as often as its weight says, to within two. Unlike with
     independent draws a histogram of what is drawn has hardly more noise than the
     weights themselves. The order is random.
 

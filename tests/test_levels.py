@@ -27,7 +27,9 @@ LEVELS = {
     "writer": 3,
     "checks": 3,
     "simulation": 3,
+    "config": 4,
     "plotting": 4,
+    "campaign": 5,
     "demo": 5,
     "cli": 6,
 }

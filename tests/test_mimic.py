@@ -459,15 +459,21 @@ def test_mirrored_background_of_hess(background, is_lazy, tmp_path):
 # --- every kind: write, read, reduce -------------------------------------------
 
 
-@pytest.mark.parametrize("kind", FULL_ENCLOSURE)
-@pytest.mark.parametrize("is_lazy", [True, False])
-def test_mimic_of_full_enclosure_runs_is_read_and_reduced(kind, is_lazy, tmp_path):
+def write_mimic(kind, is_lazy, path):
+    """Mimic of run 1 with the events of run 2, written to a folder ``mimic``."""
     if is_lazy:
-        target, donor = open_raw([kind, kind], tmp_path / "raw", n_events=100)
+        target, donor = open_raw([kind, kind], path / "raw", n_events=100)
     else:
         target, donor = (make_run(kind, obs_id=k, n_events=100) for k in (1, 2))
     mimic = MimicMaker().run(target, donor)
-    write_datastore([mimic], tmp_path / "mimic")
+    write_datastore([mimic], path / "mimic")
+    return mimic
+
+
+@pytest.mark.parametrize("kind", FULL_ENCLOSURE)
+@pytest.mark.parametrize("is_lazy", [True, False])
+def test_mimic_of_full_enclosure_runs_is_read_and_reduced(kind, is_lazy, tmp_path):
+    mimic = write_mimic(kind, is_lazy, tmp_path)
     read = DataStore.from_dir(tmp_path / "mimic").obs(1, required_irf="all-optional")
     compare(read, mimic)
     if kind == "drift":
@@ -517,12 +523,7 @@ def reduce(observation, selection):
 @pytest.mark.parametrize("kind", POINT_LIKE)
 @pytest.mark.parametrize("is_lazy", [True, False])
 def test_mimic_of_point_like_runs_is_read_and_reduced(kind, is_lazy, tmp_path):
-    if is_lazy:
-        target, donor = open_raw([kind, kind], tmp_path / "raw", n_events=100)
-    else:
-        target, donor = (make_run(kind, obs_id=k, n_events=100) for k in (1, 2))
-    mimic = MimicMaker().run(target, donor)
-    write_datastore([mimic], tmp_path / "mimic")
+    mimic = write_mimic(kind, is_lazy, tmp_path)
     read = DataStore.from_dir(tmp_path / "mimic").obs(1, required_irf="point-like")
     compare(read, mimic)
     assert read.rad_max.is_fixed_rad_max == (kind == "fixed_rad_max")
