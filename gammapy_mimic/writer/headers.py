@@ -1,0 +1,108 @@
+"""FITS headers from metadata as gammapy holds it."""
+
+import logging
+import math
+import re
+
+import numpy as np
+from astropy.io import fits
+from astropy.units import Quantity
+
+__all__ = ["make_header"]
+
+log = logging.getLogger(__name__)
+
+# What belongs to the layout of the file that was read, not to the run.
+_LAYOUT = re.compile(
+    r"XTENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|THEAP|"
+    r"EXTNAME|EXTVER|EXTLEVEL|CHECKSUM|DATASUM|END|"
+    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TBCOL|TCTYP|TCUNI|TCRPX|"
+    r"TCRVL|TCDLT|TRPOS|TCOMM|TLMIN|TLMAX|TDMIN|TDMAX)\d+"
+)
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
+_VALUES = (str, bool, int, float, complex, fits.card.Undefined)
+_COMMENTARY = {"COMMENTS": "COMMENT", "COMMENT": "COMMENT", "HISTORY": "HISTORY"}
+
+
+def make_header(meta, *, label):
+    """Header with the cards of a metadata dictionary.
+
+    Lists become repeated cards, ``comments`` COMMENT cards. Cards that describe the
+    layout of the file, CHECKSUM and DATASUM are dropped. What a card cannot hold is
+    left out with a warning.
+
+    Parameters
+    ----------
+    meta : mapping
+        Metadata, such as ``events.table.meta``.
+    label : str
+        What the header belongs to, for warnings.
+
+    Returns
+    -------
+    header : `~astropy.io.fits.Header`
+        Header.
+    """
+    header, commentary = fits.Header(), []
+    for key, value in meta.items():
+        keyword = str(key).upper()
+        if not keyword or _LAYOUT.fullmatch(keyword):
+            continue
+        values = value if isinstance(value, list | tuple) else [value]
+        if keyword in _COMMENTARY:
+            commentary += [(_COMMENTARY[keyword], text) for text in values]
+            continue
+        for item in values:
+            card = _card(keyword, item, label)
+            if card is not None:
+                header.append(card, end=True)
+    for keyword, text in commentary:
+        for card in _commentary_cards(keyword, text, label):
+            header.append(card, end=True)
+    return header
+
+
+def _card(keyword, value, label):
+    """One card, or None with a warning."""
+    reason = "None" if value is None else None
+    value = _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        reason = str(value)
+    elif not isinstance(
+        value, str | bool | int | float | complex | fits.card.Undefined
+    ):
+        reason = reason or f"a {type(value).__name__}"
+    if reason is None:
+        if not _KEYWORD.fullmatch(keyword):
+            keyword = f"HIERARCH {keyword}"
+        try:
+            card = fits.Card(keyword, value)
+            card.image  # noqa: B018  # formats the card, which checks it
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return card
+    log.warning("%s: %s is left out, a card cannot hold %s.", label, keyword, reason)
+    return None
+
+
+def _plain(value):
+    """Python scalar of a numpy scalar, a quantity or bytes."""
+    if isinstance(value, Quantity):
+        value = value.value
+    if isinstance(value, np.generic) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    ):
+        value = value.item()
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+
+def _commentary_cards(keyword, text, label):
+    """COMMENT or HISTORY cards of a text, one for each 72 characters."""
+    text = str(text)
+    if not text.isascii() or not text.isprintable():
+        log.warning("%s: characters other than ASCII in %s become '?'.", label, keyword)
+        text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    width = fits.Card.length - fits.card.KEYWORD_LENGTH
+    starts = range(0, max(len(text), 1), width)
+    return [fits.Card(keyword, text[i : i + width]) for i in starts]

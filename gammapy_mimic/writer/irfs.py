@@ -1,0 +1,199 @@
+"""HDUs of the instrument response functions of a run."""
+
+from dataclasses import dataclass
+
+from gammapy.irf import ParametricPSF
+
+from gammapy_mimic import compat
+from gammapy_mimic.gadf import HDUDOC, HDUVERS
+from gammapy_mimic.writer.headers import make_header
+from gammapy_mimic.writer.tables import binary_table, encode_column
+
+__all__ = ["OutputHDU", "background_alignment", "irf_hdus"]
+
+REVERSE = "REVERSE_LON_RADEC"
+
+#: Which IRFs a run may have, in the order of the file.
+IRF_NAMES = ("aeff", "edisp", "psf", "bkg", "rad_max")
+
+
+@dataclass(frozen=True)
+class OutputHDU:
+    """An HDU as it goes into the file, and its entry in the HDU index."""
+
+    name: str
+    hdu_type: str
+    hdu_class: str
+    content: bytes
+
+
+def background_alignment(observation, files):
+    """Alignment of a background model that is not radially symmetric.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    files : `SourceFiles`
+        Files that IRFs are copied from.
+
+    Returns
+    -------
+    alignment : str or None
+        The one that gammapy gives to ``observation.bkg``. None without a model, or
+        if it is a Background2D.
+    """
+    location = compat.irf_location(observation, "bkg")
+    if location is None:
+        bkg = compat.background(observation)
+        if bkg is None or bkg.has_offset_axis:
+            return None
+        return str(bkg.fov_alignment.value)
+    if location.hdu_class != "bkg_3d":
+        return None
+    meta = observation.meta
+    if meta is not None and compat.fires_reverse_lon(meta.optional):
+        return REVERSE
+    return _find(location, files, observation.obs_id).header.get("FOVALIGN", "RADEC")
+
+
+def irf_hdus(observation, files, *, obs_id, fires):
+    """Make the HDUs of all IRFs that a run has.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    files : `SourceFiles`
+        Files that IRFs are copied from.
+    obs_id : int
+        OBS_ID of the cards that have one.
+    fires : bool
+        Whether the EVENTS header makes gammapy mirror the background on reading.
+
+    Returns
+    -------
+    hdus : list of `OutputHDU`
+        HDUs. IRFs that were never loaded are copied from their files.
+    """
+    rad_max = compat.fixed_rad_max(observation)
+    fixed = {} if rad_max is None else {"RAD_MAX": rad_max}
+    hdus = []
+    for name in IRF_NAMES:
+        used = {hdu.name.upper() for hdu in hdus} | {"EVENTS", "GTI"}
+        cards = fixed if name in ("aeff", "edisp") else {}
+        location = compat.irf_location(observation, name)
+        if name == "rad_max" and compat.rad_max_table(observation) is None:
+            location = irf = None
+        elif name == "bkg":
+            location, irf = _background(observation, location, files, fires=fires)
+            cards = {"FOVALIGN": _written_alignment(observation, location, irf, files)}
+        else:
+            irf = None if location else compat.irf_or_location(observation, name)
+        if location is not None:
+            hdu = _find(location, files, obs_id)
+            hdus.append(_copied(name, location, hdu, cards, obs_id, used))
+        elif irf is not None:
+            hdus.append(_encoded(name, irf, cards, obs_id, used))
+    return hdus
+
+
+def _background(observation, location, files, *, fires):
+    """(location, None) if the model is copied, else (None, model to be encoded)."""
+    reverse = background_alignment(observation, files) == REVERSE
+    if location is not None and (fires or not reverse):
+        return location, None
+    bkg = compat.background(observation)
+    if bkg is None or fires:
+        return None, bkg
+    return None, compat.to_gadf_alignment(bkg)
+
+
+def _written_alignment(observation, location, bkg, files):
+    """FOVALIGN of the file; a mirrored model is RADEC there, gammapy mirrors it."""
+    alignment = background_alignment(observation, files)
+    if alignment is None and location is not None:
+        header = _find(location, files, observation.obs_id).header
+        alignment = header.get("FOVALIGN", "RADEC")
+    elif alignment is None and bkg is not None:
+        alignment = str(bkg.fov_alignment.value)
+    return "RADEC" if alignment in (None, REVERSE) else alignment
+
+
+def _find(location, files, obs_id):
+    """HDU of a location, or an error that names the run."""
+    try:
+        return files.hdu(location)
+    except KeyError as error:
+        raise ValueError(
+            f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "
+            "although its index says so; mend the index"
+        ) from error
+
+
+def _copied(name, location, hdu, cards, obs_id, used):
+    """HDU copied from a file, with as few cards changed as possible."""
+    hdu_class = location.hdu_class
+    keywords = _class_keywords(hdu_class, obs_id)
+    changes = {key: keywords[key] for key in keywords if key not in hdu.header}
+    if str(hdu.header.get("HDUCLAS4", "")).lower() != hdu_class:
+        changes["HDUCLAS4"] = keywords["HDUCLAS4"]
+    if "OBS_ID" in hdu.header:
+        changes["OBS_ID"] = obs_id
+    if isinstance(hdu.header.get("RAD_MAX"), int):
+        changes["RAD_MAX"] = float(hdu.header["RAD_MAX"])
+    changes |= cards
+    extname = str(hdu.header.get("EXTNAME", ""))
+    if not extname or extname.upper() in used:
+        extname = changes["EXTNAME"] = _free_name(hdu_class, used)
+    content = hdu.content(changes=changes, removed=("CHECKSUM", "DATASUM"))
+    return OutputHDU(extname, name, hdu_class, content)
+
+
+def _encoded(name, irf, cards, obs_id, used):
+    """HDU of an IRF in memory."""
+    keywords = _class_keywords(irf.tag, obs_id)
+    table = irf.to_table(format="gadf-dl3")
+    # The meta of the IRF, as to_table drops that of parametric PSFs.
+    meta = dict(irf.meta or {})
+    meta |= {key: keywords[key] for key in ("HDUCLASS", "HDUCLAS1", "HDUCLAS4")}
+    for key in ("HDUDOC", "HDUVERS", "HDUCLAS2"):
+        meta.setdefault(key, keywords[key])
+    if irf.is_pointlike or name == "rad_max":
+        meta["HDUCLAS3"] = "POINT-LIKE"
+    elif not isinstance(irf, ParametricPSF) or "HDUCLAS3" not in meta:
+        # of a parametric PSF gammapy forgets on reading that it is point-like
+        meta["HDUCLAS3"] = "FULL-ENCLOSURE"
+    if "OBS_ID" in meta:
+        meta["OBS_ID"] = obs_id
+    meta |= cards
+    if "RAD_MAX" in meta:
+        meta["RAD_MAX"] = float(meta["RAD_MAX"])
+    columns = [encode_column(column, table[column]) for column in table.colnames]
+    extname = _free_name(irf.tag, used)
+    header = make_header(meta, label=f"OBS_ID {obs_id}, {extname}")
+    content = binary_table(columns, header, name=extname)
+    return OutputHDU(extname, name, irf.tag, content)
+
+
+def _class_keywords(hdu_class, obs_id):
+    """HDUCLASS, HDUDOC, HDUVERS and HDUCLAS1 to 4 of an IRF."""
+    specification = compat.irf_specification(hdu_class)
+    if specification is None:
+        raise ValueError(
+            f"OBS_ID {obs_id}: an IRF of class {hdu_class!r} has no GADF format; use "
+            "the table or parametric IRFs of gammapy.irf"
+        )
+    keywords = {**specification["mandatory_keywords"]}
+    keywords.pop("FOVALIGN", None)
+    return keywords | {"HDUDOC": HDUDOC, "HDUVERS": HDUVERS}
+
+
+def _free_name(hdu_class, used):
+    """EXTNAME that gammapy uses, numbered if it is taken."""
+    name = compat.irf_specification(hdu_class)["extname"]
+    number = 2
+    free = name
+    while free in used:
+        free, number = f"{name} {number}", number + 1
+    return free

@@ -1,0 +1,268 @@
+"""Files of a data store, each written whole or not at all."""
+
+import collections.abc
+import gzip
+import itertools
+import logging
+import os
+import re
+import secrets
+
+from astropy.io import fits
+from astropy.table import Table
+from gammapy.data import DataStore, Observation
+from gammapy.utils.scripts import make_path
+
+from gammapy_mimic.compat import source_paths
+from gammapy_mimic.provenance import CREATOR
+from gammapy_mimic.writer.copying import compress
+from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
+from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
+from gammapy_mimic.writer.tables import primary_hdu
+
+__all__ = ["MimicWriter", "write_datastore"]
+
+log = logging.getLogger(__name__)
+
+OBS_INDEX = "obs-index.fits.gz"
+HDU_INDEX = "hdu-index.fits.gz"
+
+
+class MimicWriter:
+    """Writer of a data store, one observation at a time.
+
+    It holds nothing but its settings and the OBS_IDs it has written, so that copies
+    of it may work in several processes: each calls `write` for its observations, the
+    rows which that returns are collected, and `write_index` is called once at the
+    end. Until then the folder has no index, and `gammapy.data.DataStore.from_dir`
+    does not open it.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        Folder of the store. It is made when the first file is written.
+    overwrite : bool, optional
+        Whether existing files may be replaced. Default is False.
+    compress : bool, optional
+        Whether files are ``<OBS_ID>.fits.gz`` and not ``<OBS_ID>.fits``. They take
+        half of the space and twice the time. Default is False.
+
+    Examples
+    --------
+    >>> writer = MimicWriter("mimic")
+    >>> rows = [writer.write(observation) for observation in observations]
+    >>> writer.write_index(rows)
+    """
+
+    def __init__(self, path, *, overwrite=False, compress=False):
+        self.path = make_path(path)
+        self.overwrite = overwrite
+        self.compress = compress
+        self._written = set()
+
+    def file_path(self, obs_id):
+        """Path of the file of a run."""
+        return self.path / f"{obs_id}.fits{'.gz' if self.compress else ''}"
+
+    def check(self, obs_ids=()):
+        """Raise an error for what could not be written, and write nothing.
+
+        Parameters
+        ----------
+        obs_ids : iterable of int, optional
+            Runs that are to be written. Default is none: only the folder and its
+            index are looked at.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"path={str(self.path)!r} is not a folder")
+        seen = set()
+        for obs_id in obs_ids:
+            if obs_id in seen:
+                raise _duplicate(obs_id)
+            seen.add(obs_id)
+        paths = [self.path / OBS_INDEX, self.path / HDU_INDEX]
+        for path in [*paths, *map(self.file_path, seen)]:
+            self._check_new(path)
+
+    def _check_new(self, path):
+        """Raise an error for an existing file that must not be replaced."""
+        if not self.overwrite and path.exists():
+            raise FileExistsError(
+                f"{path} exists; use overwrite=True or another folder"
+            )
+
+    def write(self, observation):
+        """Write the file of one observation.
+
+        IRFs that were never loaded are copied from their files without decoding.
+        An index that the folder has is removed when the first of its files is
+        replaced, as it would no longer be true.
+
+        Parameters
+        ----------
+        observation : `~gammapy.data.Observation`
+            Observation, not changed.
+
+        Returns
+        -------
+        rows : dict
+            Rows for the index, for `write_index`. They can be pickled.
+        """
+        obs_id = checked_obs_id(observation)
+        if obs_id in self._written:
+            raise _duplicate(obs_id)
+        path = self.file_path(obs_id)
+        self._check_new(path)
+        self._check_sources(observation, obs_id)
+        header, n_events, hdus = run_hdus(observation)
+        content = primary_hdu() + b"".join(hdu.content for hdu in hdus)
+        content = compress(content) if self.compress else content
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_file(path, content, before=self._remove_index)
+        self._written.add(obs_id)
+        log.info("OBS_ID %s: %d events written to %s", obs_id, n_events, path)
+        return index_rows(
+            header, n_events, hdus, file_name=path.name, size=len(content)
+        )
+
+    def _check_sources(self, observation, obs_id):
+        """Raise an error if what a run is to be read from has been overwritten."""
+        written = {self.file_path(other).resolve() for other in self._written}
+        for source in source_paths(observation):
+            if source.resolve() in written:
+                raise ValueError(
+                    f"OBS_ID {obs_id} is read from {source}, which has been replaced "
+                    "meanwhile; write to another folder"
+                )
+
+    def _remove_index(self):
+        """Remove both index files."""
+        for name in (OBS_INDEX, HDU_INDEX):
+            (self.path / name).unlink(missing_ok=True)
+
+    def write_index(self, rows, *, obs_table=None):
+        """Write both index files, which makes the folder a data store.
+
+        Parameters
+        ----------
+        rows : iterable of dict
+            What `write` returned, in any order. The index is sorted by OBS_ID.
+        obs_table : `~gammapy.data.ObservationTable`, optional
+            Table whose further columns are passed through to the observation index,
+            by OBS_ID. Default is None.
+        """
+        rows = sorted(rows, key=lambda row: row["obs"]["OBS_ID"])
+        if not rows:
+            raise ValueError("No observations: there is nothing to write an index of")
+        for first, second in itertools.pairwise(rows):
+            if first["obs"]["OBS_ID"] == second["obs"]["OBS_ID"]:
+                raise _duplicate(first["obs"]["OBS_ID"])
+        contents = {OBS_INDEX: obs_index(rows, obs_table), HDU_INDEX: hdu_index(rows)}
+        for name in contents:
+            self._check_new(self.path / name)
+        self._remove_index()
+        for name, content in contents.items():
+            _write_file(self.path / name, gzip.compress(content, 9, mtime=0))
+
+
+def _duplicate(obs_id):
+    """Error for an OBS_ID that comes twice."""
+    return ValueError(
+        f"OBS_ID {obs_id} comes twice; a data store has each OBS_ID once: write the "
+        "runs to separate folders or give them other OBS_IDs"
+    )
+
+
+def _write_file(path, content, *, before=None):
+    """Write a file under a temporary name in its folder, then rename it.
+
+    ``before`` is called between writing and renaming if the file exists already.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        if before is not None and path.exists():
+            before()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_datastore(
+    observations, path, *, overwrite=False, compress=False, obs_table=None
+):
+    """Write observations to a folder that gammapy opens as a data store.
+
+    The files are ``<OBS_ID>.fits`` with EVENTS, GTI and all IRFs that the run has,
+    besides the index files ``obs-index.fits.gz`` and ``hdu-index.fits.gz``, which
+    come last. Paths in the index are relative, the folder can be moved. The same
+    observations give the same bytes.
+
+    Each file appears whole or not at all. If an error comes up meanwhile, complete
+    files of earlier observations stay, without an index.
+
+    Parameters
+    ----------
+    observations : iterable of `~gammapy.data.Observation`
+        Observations, such as `~gammapy.data.Observations`, a list or a generator.
+        One at a time is in memory. They are not changed.
+    path : str or `~pathlib.Path`
+        Folder, made if need be.
+    overwrite : bool, optional
+        Whether a store that is there already is replaced. Then the index describes
+        exactly what this call has written, and files of a store written by this
+        package that the new index does not have are removed; other files stay.
+        Default is False.
+    compress : bool, optional
+        Whether the files are compressed. Default is False.
+    obs_table : `~gammapy.data.ObservationTable`, optional
+        Observation table of the source, whose further columns are passed through to
+        the observation index, by OBS_ID. Cards of the EVENTS headers such as MUONEFF
+        are there anyway. Default is None.
+
+    Returns
+    -------
+    data_store : `~gammapy.data.DataStore`
+        The store.
+
+    Raises
+    ------
+    TypeError
+        If ``observations`` is a single one.
+    ValueError
+        If an OBS_ID comes twice or is not an integer, or a run has no events, GTI,
+        pointing or location.
+    FileExistsError
+        If files are there already and ``overwrite`` is False.
+
+    Examples
+    --------
+    >>> from gammapy_mimic import write_datastore
+    >>> data_store = write_datastore(mimics, "mimic")
+    """
+    if isinstance(observations, Observation):
+        raise TypeError("observations is a single one; give a list: [observation]")
+    writer = MimicWriter(path, overwrite=overwrite, compress=compress)
+    known = isinstance(observations, collections.abc.Sequence)
+    writer.check(map(quick_check, observations) if known else ())
+    old_files = _own_files(writer.path)
+    rows = [writer.write(observation) for observation in observations]
+    writer.write_index(rows, obs_table=obs_table)
+    for old in old_files - {writer.path / row["hdus"][0]["FILE_NAME"] for row in rows}:
+        old.unlink(missing_ok=True)
+    return DataStore.from_dir(writer.path.resolve())
+
+
+def _own_files(folder):
+    """Files of runs that the index of a folder lists, if this package wrote it."""
+    path = folder / HDU_INDEX
+    if not path.exists():
+        return set()
+    with fits.open(path) as hdus:
+        creator = str(hdus[1].header.get("CREATOR"))
+        names = set(Table.read(hdus[1])["FILE_NAME"])
+    if not creator.startswith(CREATOR.split()[0]):
+        return set()
+    own = re.compile(r"-?\d+\.fits(\.gz)?")
+    return {folder / str(name) for name in names if own.fullmatch(str(name))}
