@@ -5,6 +5,7 @@ any distance. Formulas are those of vector rotation; see e.g. Calabretta & Greis
 2002, A&A 395, 1077, section 2.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,8 +185,18 @@ class Circles:
         columns = (self.distance_deg, self.azimuth_deg, self.theta_deg)
         distance, azimuth, theta = (column[:, np.newaxis] for column in columns)
         half = arc_half_width(radius_deg, distance, theta)
-        if len(self) == 1:
-            return half[0] / 180
+        fraction = half.sum(axis=0) / 180
+        touching = np.zeros(len(radius_deg), dtype=bool)
+        for one, two in itertools.combinations(range(len(self)), 2):
+            apart = np.mod(self.azimuth_deg[one] - self.azimuth_deg[two], 360)
+            touching |= half[one] + half[two] > min(apart, 360 - apart)
+        if touching.any():
+            fraction[touching] = self._joined_arcs(azimuth, half[:, touching])
+        return fraction
+
+    @staticmethod
+    def _joined_arcs(azimuth, half):
+        """Part of the full circle in the union of arcs; a column for each radius."""
         # each arc twice, so that one that crosses azimuth 0 is there on both sides
         start = np.mod(azimuth - half, 360)
         start = np.concatenate([start, start - 360])
