@@ -41,6 +41,9 @@ HDUDOC = "https://github.com/open-gamma-ray-astro/gamma-astro-data-formats"
 #: Version of the format that new HDUs follow.
 HDUVERS = "0.3"
 
+#: Values of OBS_MODE; anything else is written as POINTING, as which gammapy takes it.
+OBS_MODES = ("POINTING", "RASTER", "SLEW", "SCAN", "DRIFT")
+
 SECONDS_PER_DAY = 86400.0
 MJD_ZERO_JD = 2400000.5
 
@@ -235,6 +238,7 @@ def events_keywords(
     gti,
     deadtime_fraction,
     reference,
+    event_time=None,
     header=None,
 ):
     """Mandatory keywords of an EVENTS HDU that follow from the observation.
@@ -256,6 +260,10 @@ def events_keywords(
         Dead time per good time.
     reference : `~astropy.time.Time`
         Reference time of TSTART, TSTOP and the TIME column.
+    event_time : `~astropy.time.Time`, optional
+        Times of the events, shape (n,). TSTART and TSTOP enclose them, too: in some
+        data events come up to a second after the last good time interval. Default
+        is None.
     header : mapping, optional
         EVENTS header that the run had so far. Values that still hold are kept as
         they are: TSTART and TSTOP if the GTIs lie in between and their sum is the
@@ -277,6 +285,7 @@ def events_keywords(
     keywords |= reference_keywords(reference, header=header)
     times = _time_keywords(gti, deadtime_fraction, reference, header)
     same_times = _equal(times, header, {"TSTART": 0, "TSTOP": 0})
+    times |= _enclosing(times, event_time, reference)
     keywords |= times
     keywords |= _date_keywords(times, reference, header, same_times)
     keywords |= location_keywords(location, header=header)
@@ -328,6 +337,17 @@ def _encloses(header, keywords):
     )
 
 
+def _enclosing(times, event_time, reference):
+    """TSTART and TSTOP around the events as well."""
+    if event_time is None or len(event_time) == 0:
+        return {}
+    seconds = seconds_since(event_time, reference)
+    return {
+        "TSTART": min(times["TSTART"], float(np.min(seconds))),
+        "TSTOP": max(times["TSTOP"], float(np.max(seconds))),
+    }
+
+
 def _date_keywords(times, reference, header, same_times):
     """DATE-OBS and DATE-END in the scale of TIMESYS, written as the header does."""
     keywords = {}
@@ -356,7 +376,8 @@ def _kept_pointing(pointing, header, *, same_altaz):
     drift = pointing.mode is PointingMode.DRIFT
     if drift != (str(header.get("OBS_MODE")).upper() == "DRIFT"):
         return {}
-    kept = {"OBS_MODE": header["OBS_MODE"]} if header.get("OBS_MODE") else {}
+    mode = str(header.get("OBS_MODE")).upper()
+    kept = {"OBS_MODE": mode} if mode in OBS_MODES else {}
     if drift:
         fixed, names = pointing.fixed_altaz, {"ALT_PNT": "alt", "AZ_PNT": "az"}
     else:

@@ -179,6 +179,7 @@ class MimicMaker(Maker):
             target,
             donor,
             gti=gti,
+            event_time=events.time,
             settings={name: getattr(self, name) for name in (*_CHOICES, "crop")},
             seed=seed,
         )

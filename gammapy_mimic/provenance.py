@@ -44,7 +44,7 @@ _DONOR_FILE_KEYS = (
 )
 
 
-def mimic_header(target, donor, *, gti, settings, seed=None):
+def mimic_header(target, donor, *, gti, event_time, settings, seed=None):
     """EVENTS header of a mimic.
 
     What describes how the events were taken (telescopes, muon efficiency, night
@@ -58,6 +58,8 @@ def mimic_header(target, donor, *, gti, settings, seed=None):
         The two runs. The donor may have been scrambled.
     gti : `~gammapy.data.GTI`
         Good time intervals of the mimic.
+    event_time : `~astropy.time.Time`
+        Times of its events, shape (n,).
     settings : dict
         Arguments of `~gammapy_mimic.MimicMaker`: ``alignment``, ``time``,
         ``background``, ``irfs`` and ``crop``.
@@ -81,6 +83,7 @@ def mimic_header(target, donor, *, gti, settings, seed=None):
             gti=gti,
             deadtime_fraction=donor.observation_dead_time_fraction,
             reference=gti.time_ref,
+            event_time=event_time,
             header=target_header,
         )
     )
@@ -128,11 +131,9 @@ def _provenance_cards(donor, donor_header, settings, seed):
 
 
 def _history(donor, donor_header, target):
+    # a card holds 72 characters
     lines = []
     if creator := donor_header.get("CREATOR"):
-        lines.append(f"Events of run {donor.obs_id} first written by {creator}")
-    lines.append(
-        f"{CREATOR}: events of run {donor.obs_id} "
-        f"moved into the field of view of run {target.obs_id}"
-    )
+        lines.append(f"Run {donor.obs_id} first written by {creator}")
+    lines.append(f"{CREATOR}: run {donor.obs_id} as a mimic of run {target.obs_id}")
     return lines

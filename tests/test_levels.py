@@ -17,6 +17,7 @@ LEVELS = {
     "catalogs": 1,
     "events": 1,
     "matching": 1,
+    "model_acceptance": 1,
     "polar_field": 1,
     "provenance": 1,
     "residuals": 1,

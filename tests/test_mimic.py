@@ -198,6 +198,8 @@ def test_events_outside_of_the_good_time_stay_outside():
     donor = donor.copy(in_memory=True, events=late)
     mimic = MimicMaker().run(make_run("full", obs_id=2, start=OTHER_START), donor)
     assert (~in_gti(donor)).sum() == 3
+    # the run lasts as long as its events do
+    assert mimic.events.observation_time_stop >= mimic.events.time.max()
     assert_array_equal(in_gti(mimic), in_gti(donor))
 
 
@@ -592,7 +594,7 @@ def test_provenance_survives_write_and_read(tmp_path):
     assert_allclose(header["MIM_DDEC"], donor.pointing.fixed_icrs.dec.deg, rtol=1e-14)
     history = "\n".join(header["HISTORY"])
     # the donor's own history comes first
-    assert history.index("calibrated") < history.index("events of run 8 moved")
+    assert history.index("calibrated") < history.index("run 8 as a mimic of run 7")
     assert "first written by constructed run" in history
 
 

@@ -757,7 +757,7 @@ def test_index_tables(tmp_path):
     obs_table = Table.read(tmp_path / "obs-index.fits.gz")
     assert list(obs_table["OBS_ID"]) == [1, 2, 3]
     assert list(obs_table["EVENT_COUNT"]) == [5, 6, 7]
-    assert list(obs_table["OBS_MODE"]) == ["POINTING", "DRIFT", "WOBBLE"]
+    assert list(obs_table["OBS_MODE"]) == ["POINTING", "DRIFT", "POINTING"]
     assert obs_table["RA_PNT"].dtype.itemsize == 8
     assert str(obs_table["ALT_PNT"].unit) == "deg"
     assert_allclose(obs_table["ZEN_PNT"], 90 - obs_table["ALT_PNT"])

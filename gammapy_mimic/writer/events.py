@@ -194,6 +194,7 @@ def _events_header(run, reference):
         gti=run.gti,
         deadtime_fraction=run.deadtime_fraction,
         reference=reference,
+        event_time=run.table["TIME"],
         header=header,
     )
     same_times = all(changed[key] == header.get(key) for key in ("TSTART", "TSTOP"))
