@@ -1,0 +1,53 @@
+"""Findings and the report that collects them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from astropy.table import MaskedColumn, Table
+
+__all__ = ["Finding", "Report", "error", "warning"]
+
+COLUMNS = ("OBS_ID", "FILE", "HDU", "LEVEL", "KEY", "MESSAGE")
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong or worth knowing."""
+
+    level: str
+    key: str
+    message: str
+
+
+def error(key, message):
+    """Something that breaks GADF 0.3 or gammapy."""
+    return Finding("error", key, message)
+
+
+def warning(key, message):
+    """Something worth knowing."""
+    return Finding("warning", key, message)
+
+
+class Report:
+    """Collects findings with the place where they were made."""
+
+    def __init__(self):
+        self._rows = []
+
+    def add(self, findings, *, obs_id=None, file="", hdu=""):
+        """Add findings that belong to a run, a file and an HDU."""
+        for finding in findings:
+            self._rows.append((obs_id, file, hdu, *finding))
+
+    def table(self, **meta):
+        """All findings as a table, in the order in which they were added."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
+        table = Table(meta=meta)
+        table["OBS_ID"] = MaskedColumn(
+            [0 if value is None else value for value in columns[0]],
+            mask=[value is None for value in columns[0]],
+            dtype=np.int64,
+        )
+        for name, values in zip(COLUMNS[1:], columns[1:], strict=True):
+            table[name] = np.array(values, dtype=str)
+        return table
