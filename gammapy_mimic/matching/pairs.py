@@ -1,0 +1,316 @@
+"""Pairs of target and donor, with the reasons why others were rejected."""
+
+import json
+
+import numpy as np
+from astropy.table import Table
+from gammapy.data import DataStore, Observations
+
+from gammapy_mimic.matching.cuts import FEATURES, Cuts
+from gammapy_mimic.matching.index import UNITS
+
+__all__ = ["PairTable"]
+
+
+def runs_to_json(runs):
+    """Run table as text, exact for floats."""
+    return json.dumps({name: np.asarray(runs[name]).tolist() for name in runs.colnames})
+
+
+def _runs_from_json(text):
+    columns = json.loads(text)
+    units = {name: unit for name, unit in UNITS.items() if name in columns}
+    return Table(columns, units=units)
+
+
+def format_value(name, value):
+    """Value of a feature as text with its unit."""
+    if isinstance(value, str):
+        return value
+    unit = FEATURES[name].unit or UNITS.get(FEATURES[name].column, "")
+    return f"{value:.6g} {unit}".strip()
+
+
+class PairTable(Table):
+    """Which donor stands in for which target.
+
+    An `~astropy.table.Table`, to be written and read as ECSV. One row for each
+    target and mimic set, ordered by set and target:
+
+    * TARGET_OBS_ID, DONOR_OBS_ID: the runs; the donor is masked where there is none.
+    * MIMIC_SET: number of the set from 0, best set first.
+    * DISTANCE: root mean square of difference over tolerance.
+    * DELTA_<FEATURE>: donor minus target; relative to the target for ontime, muon
+      efficiency and rate. DELTA_AZIMUTH is wrapped; where both runs are within 10
+      deg of the zenith it is the difference of the orientations.
+    * RATE_RATIO: event rate of the donor over that of the target.
+    * RELAXED: cuts that were relaxed for this pair, else "none".
+
+    The meta holds tolerances, relaxation, notes and the features of all runs, from
+    which `rejected` and `cut_flow` are made when asked for. All of it survives
+    writing to ECSV.
+    """
+
+    @property
+    def targets(self):
+        """Features of all targets as a `~astropy.table.Table`."""
+        return _runs_from_json(self.meta["targets"])
+
+    @property
+    def donors(self):
+        """Features of all possible donors as a `~astropy.table.Table`."""
+        return _runs_from_json(self.meta["donors"])
+
+    @property
+    def n_sets(self):
+        """Number of mimic sets (int)."""
+        return int(self.meta["n_mimics"])
+
+    @property
+    def notes(self):
+        """What was left out of the comparison (list of str)."""
+        return list(self.meta["notes"])
+
+    @property
+    def missing(self):
+        """Targets without a donor in any set (list of int)."""
+        found = self["TARGET_OBS_ID"][~self._no_donor]
+        return sorted({int(i) for i in self["TARGET_OBS_ID"]} - {int(i) for i in found})
+
+    @property
+    def _no_donor(self):
+        return np.ma.getmaskarray(np.ma.asarray(self["DONOR_OBS_ID"]))
+
+    @property
+    def rejected(self):
+        """Every cut that some pair of target and donor failed.
+
+        A `~astropy.table.Table` with TARGET_OBS_ID, DONOR_OBS_ID, CUT, the values
+        TARGET_VALUE and DONOR_VALUE (text with units) and the LIMIT, the tolerance
+        before any relaxation.
+        """
+        return self.why()
+
+    def why(self, *, target=None, donor=None):
+        """Select the rows of `rejected` for one target or one donor.
+
+        Parameters
+        ----------
+        target, donor : int, optional
+            OBS_ID of a target and of a donor. Default is None: all.
+
+        Returns
+        -------
+        rejected : `~astropy.table.Table`
+            See `rejected`; without rows if nothing speaks against the pair.
+
+        Raises
+        ------
+        ValueError
+            If no such run took part.
+        """
+        targets, donors = self.targets, self.donors
+        cuts = Cuts(targets, donors, self.meta["tolerances"])
+        rows = _rows(targets, target, "target")[:, np.newaxis]
+        columns = _rows(donors, donor, "donor")[np.newaxis]
+        shape = rows.shape[0], columns.shape[1]
+        parts = []
+        for name, failed in cuts.failed(rows, columns).items():
+            i, j = np.nonzero(np.broadcast_to(failed, shape))
+            part = _rejections(name, targets[rows[i, 0]], donors[columns[0, j]])
+            limit = format_value(name, self.meta["tolerances"][name])
+            part["LIMIT"] = np.full(len(i), limit)
+            parts.append(part)
+        result = {
+            key: np.concatenate([part[key] for part in parts]) for key in parts[0]
+        }
+        table = Table(result)
+        # a stable sort: the cuts of a pair stay in the order of the cut flow
+        return table[np.lexsort([table["DONOR_OBS_ID"], table["TARGET_OBS_ID"]])]
+
+    @property
+    def cut_flow(self):
+        """How many donors of each target fall to which cut.
+
+        A `~astropy.table.Table` with one row for each target: TARGET_OBS_ID, DONORS
+        (how many there were), one column for each cut with the donors that passed
+        the cuts before and fail this one, and LEFT; with relaxation also
+        LEFT_RELAXED, those that are left if all of it is used.
+        """
+        targets, donors = self.targets, self.donors
+        cuts = Cuts(targets, donors, self.meta["tolerances"])
+        columns = np.arange(len(donors))
+        counts = {name: [] for name in cuts.tolerances}
+        left = []
+        for row in range(len(targets)):
+            alive = np.ones(len(donors), dtype=bool)
+            for name, failed in cuts.failed(row, columns).items():
+                counts[name].append(int(np.count_nonzero(alive & failed)))
+                alive &= ~failed
+            left.append(int(np.count_nonzero(alive)))
+        table = Table({"TARGET_OBS_ID": targets["OBS_ID"]})
+        table["DONORS"] = len(donors)
+        for name, values in counts.items():
+            table[name] = values
+        table["LEFT"] = left
+        if self.meta["relax"]:
+            _, level = cuts.evaluate(self.meta["relax"])
+            table["LEFT_RELAXED"] = np.count_nonzero(level >= 0, axis=1)
+        return table
+
+    @property
+    def set_summary(self):
+        """Pairs, mean distance and mean differences of each mimic set.
+
+        A `~astropy.table.Table` with MIMIC_SET, PAIRS, and the means of DISTANCE,
+        RATE_RATIO and all DELTA columns; masked where there is nothing to average.
+        """
+        names = [name for name in self.colnames if name.startswith("DELTA_")]
+        rows = []
+        for number in range(self.n_sets):
+            part = self[(self["MIMIC_SET"] == number) & ~self._no_donor]
+            row = {"MIMIC_SET": number, "PAIRS": len(part)}
+            for name in ("DISTANCE", *names, "RATE_RATIO"):
+                row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
+            rows.append(row)
+        units = {name: self[name].unit for name in names if self[name].unit}
+        return Table(rows, units=units)
+
+    def summary(self):
+        """Say what was found, and for targets without donor why.
+
+        Returns
+        -------
+        text : str
+            A line for the whole, one for each target without any donor, the notes.
+        """
+        flow = self.cut_flow
+        names = [
+            name for name in FEATURES if name in flow.colnames and name != "itself"
+        ]
+        paired = len(flow) - len(self.missing)
+        lines = [
+            f"{paired} of {len(flow)} targets have a donor "
+            f"({self.n_sets} mimic set{'s' if self.n_sets > 1 else ''}, "
+            f"{len(self.donors)} possible donors)"
+        ]
+        for row in flow[np.isin(flow["TARGET_OBS_ID"], self.missing)]:
+            number = row["DONORS"] - row["LEFT"]
+            why = ", ".join(f"{row[name]} {name}" for name in names if row[name])
+            text = f"target {row['TARGET_OBS_ID']}: {number} of {row['DONORS']} donors "
+            text += f"rejected: {why}" if why else "rejected"
+            left = row["LEFT_RELAXED"] if self.meta["relax"] else row["LEFT"]
+            if left:
+                relaxed = " after relaxation" if left > row["LEFT"] else ""
+                text += f"; {left} left{relaxed}, but taken by other targets"
+            lines.append(text)
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def to_observations(self, targets, donors, *, mimic_set=0, **kwargs):
+        """Get the observations of one set, pair by pair.
+
+        For tools that want ready pairs of ON and OFF observations.
+
+        Parameters
+        ----------
+        targets, donors : `~gammapy.data.DataStore` or `~gammapy.data.Observations`
+            Where the runs are; they are looked up by OBS_ID.
+        mimic_set : int, optional
+            Number of the set. Default is 0.
+        **kwargs
+            Passed to `~gammapy.data.DataStore.get_observations`.
+
+        Returns
+        -------
+        targets, donors : `~gammapy.data.Observations`
+            As long as each other and in the same order. Targets without a donor
+            are left out.
+
+        Raises
+        ------
+        ValueError
+            If there is no such set or a run is not among the observations.
+        """
+        if mimic_set not in range(self.n_sets):
+            raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
+        keep = (self["MIMIC_SET"] == mimic_set) & ~self._no_donor
+        return tuple(
+            _look_up(data, [int(i) for i in self[column][keep]], kwargs)
+            for data, column in ((targets, "TARGET_OBS_ID"), (donors, "DONOR_OBS_ID"))
+        )
+
+    def plot(self, ax=None, *, mimic_set=None, letters=None, **kwargs):
+        """Draw targets against donors; see `peek`.
+
+        Parameters
+        ----------
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is None: the current ones.
+        mimic_set : int, optional
+            Set whose pairs are ringed. Default is None: all of them.
+        letters : bool, optional
+            Write the letter of the first failed cut. Default is None: if there are
+            at most 2500 pairs.
+        **kwargs
+            Passed to `~matplotlib.axes.Axes.pcolormesh`.
+
+        Returns
+        -------
+        ax : `~matplotlib.axes.Axes`
+            Axes.
+        """
+        from gammapy_mimic.matching.draw import plot_pairs
+
+        return plot_pairs(self, ax, mimic_set=mimic_set, letters=letters, **kwargs)
+
+    def peek(self, figsize=(11, 6)):
+        """Quick look: distance as colour, chosen pairs ringed, reasons as letters.
+
+        Parameters
+        ----------
+        figsize : tuple of float, optional
+            Size of the figure in inches. Default is (11, 6).
+        """
+        import matplotlib.pyplot as plt
+
+        figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+        self.plot(ax)
+        return figure
+
+
+def _rows(runs, obs_id, role):
+    """Rows of one run, or of all for None."""
+    if obs_id is None:
+        return np.arange(len(runs))
+    rows = np.flatnonzero(runs["OBS_ID"] == obs_id)
+    if not len(rows):
+        raise ValueError(f"{role} = {obs_id!r}: no {role} has this OBS_ID")
+    return rows
+
+
+def _rejections(name, targets, donors):
+    """Columns of the rejections by one cut."""
+    column = FEATURES[name].column
+    return {
+        "TARGET_OBS_ID": np.asarray(targets["OBS_ID"], dtype=np.int64),
+        "DONOR_OBS_ID": np.asarray(donors["OBS_ID"], dtype=np.int64),
+        "CUT": np.full(len(targets), name),
+        **{
+            key: np.array(
+                [format_value(name, value) for value in side[column].tolist()],
+                dtype=str,
+            )
+            for key, side in (("TARGET_VALUE", targets), ("DONOR_VALUE", donors))
+        },
+    }
+
+
+def _look_up(data, ids, kwargs):
+    """Observations with these OBS_IDs, in this order."""
+    if isinstance(data, DataStore):
+        return data.get_observations(ids, **kwargs)
+    known = {int(observation.obs_id): observation for observation in data}
+    absent = [i for i in ids if i not in known]
+    if absent:
+        raise ValueError(f"OBS_ID {absent} not among the observations given")
+    return Observations([known[i] for i in ids])

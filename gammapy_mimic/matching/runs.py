@@ -1,0 +1,214 @@
+"""Run tables: what a run has that donors and targets are compared by."""
+
+import numpy as np
+from astropy.coordinates import AltAz, SkyCoord
+from astropy.table import Table
+from astropy.time import Time
+from gammapy.data import DataStore
+
+from gammapy_mimic.geometry import offset_azimuth
+from gammapy_mimic.matching.index import (
+    TEXT,
+    UNITS,
+    Index,
+    as_array,
+    from_index,
+    stack_locations,
+)
+
+__all__ = ["add_source_distance", "read_runs"]
+
+# values that are not positive are place holders
+_POSITIVE = ("MUONEFF", "N_TELS", "ONTIME", "LIVETIME", "RATE")
+# a run below the horizon gets a finite airmass that fits nothing
+_LOWEST_ALT_DEG = 0.5
+
+
+def _observation_row(observation):
+    """Collect what one observation says of itself, by run table column."""
+    meta, pointing = observation.meta, observation.pointing
+    if pointing is None or observation.gti is None:
+        raise ValueError(
+            f"run {observation.obs_id}: pointing or GTI is missing; "
+            "its EVENTS or GTI header may be incomplete"
+        )
+    keywords = meta.optional if meta.optional is not None else {}
+    if not keywords and observation.events is not None:
+        keywords = observation.events.table.meta
+    telescope = meta.obs_info.telescope if meta.obs_info is not None else None
+    start, stop = observation.gti.time_start.min(), observation.gti.time_stop.max()
+    row = {
+        "OBS_ID": int(observation.obs_id),
+        "TELESCOP": telescope or keywords.get("TELESCOP"),
+        "TIME": (start.tt.mjd + stop.tt.mjd) / 2,
+        "ONTIME": observation.observation_time_duration.to_value("s"),
+        "LIVETIME": observation.observation_live_time_duration.to_value("s"),
+    }
+    for key in ("TELLIST", "MUONEFF", "NSBLEVEL", "N_TELS"):
+        row[key] = keywords.get(key)
+    if pointing.fixed_icrs is not None:
+        position = pointing.fixed_icrs
+        row |= {"RA_PNT": position.ra.deg, "DEC_PNT": position.dec.deg}
+    else:
+        position = pointing.fixed_altaz
+        row |= {"ALT_PNT": position.alt.deg, "AZ_PNT": position.az.deg}
+    return row
+
+
+def _from_observations(observations, wanted):
+    """Run table of observations, without what follows from the pointing."""
+    rows, locations = [], []
+    for observation in observations:
+        row = _observation_row(observation)
+        if "RATE" in wanted and observation.events is not None:
+            row["RATE"] = len(observation.events.table) / row["ONTIME"]
+        if observation.observatory_earth_location is None:
+            raise ValueError(
+                f"run {observation.obs_id} has no telescope position: create the "
+                "Observation with location=..."
+            )
+        rows.append(row)
+        locations.append(observation.observatory_earth_location)
+    runs = Table({"OBS_ID": np.array([row["OBS_ID"] for row in rows], dtype=np.int64)})
+    keys = ("TIME", "RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ONTIME", "LIVETIME")
+    for key in (*TEXT, *keys, "MUONEFF", "NSBLEVEL", "N_TELS", "RATE"):
+        runs[key] = as_array(key, [row.get(key) for row in rows])
+    return runs, stack_locations(locations)
+
+
+def _clean(runs):
+    """Place holders become missing values, N_TELS is counted from TELLIST."""
+    for key in _POSITIVE:
+        values = np.asarray(runs[key])
+        runs[key] = np.where(values > 0, values, np.nan)
+    runs["NSBLEVEL"] = np.where(runs["NSBLEVEL"] >= 0, runs["NSBLEVEL"], np.nan)
+    for key in TEXT:
+        values = np.asarray(runs[key], dtype=str)
+        runs[key] = np.where(values == "NOT AVAILABLE", "", values)
+    counted = [
+        len([i for i in text.split(",") if i.strip()]) for text in runs["TELLIST"]
+    ]
+    counted = np.array(counted, dtype=float)
+    runs["N_TELS"] = np.where(
+        np.isnan(runs["N_TELS"]) & (counted > 0), counted, runs["N_TELS"]
+    )
+
+
+def _add_pointing(runs, location):
+    """Altitude, azimuth, airmass, orientation and galactic latitude at mid-run."""
+    time = Time(np.asarray(runs["TIME"]), format="mjd", scale="tt")
+    frame = AltAz(obstime=time, location=location)
+    ra, dec, alt, az = (
+        np.array(runs[key], dtype=float)
+        for key in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
+    )
+    drift = np.isnan(ra)
+    if drift.any():
+        horizontal = SkyCoord(az[drift], alt[drift], unit="deg", frame=frame[drift])
+        ra[drift], dec[drift] = horizontal.icrs.ra.deg, horizontal.icrs.dec.deg
+    position = SkyCoord(ra, dec, unit="deg", frame="icrs")
+    if not drift.all():
+        horizontal = position[~drift].transform_to(frame[~drift])
+        alt[~drift], az[~drift] = horizontal.alt.deg, horizontal.az.deg
+    runs["ALT_PNT"], runs["AZ_PNT"] = alt, az
+    runs["RA_PNT"], runs["DEC_PNT"] = ra, dec
+    runs["AIRMASS"] = 1 / np.sin(np.radians(np.maximum(alt, _LOWEST_ALT_DEG)))
+    # the celestial north pole stands at azimuth 0, as high as the latitude
+    _, runs["ORIENTATION"] = offset_azimuth(0.0, location.lat.deg, az, alt)
+    runs["GLAT_PNT"] = position.galactic.b.deg
+
+
+def add_source_distance(runs, centers, radii_deg):
+    """Add how far the pointings are from the edge of the nearest source.
+
+    Parameters
+    ----------
+    runs : `~astropy.table.Table`
+        Run table; the column SOURCE_DISTANCE (deg, not below 0) is added.
+    centers : `~astropy.coordinates.SkyCoord`
+        Positions of the sources.
+    radii_deg : `~numpy.ndarray`
+        Their radii, in degrees.
+    """
+    nearest = np.full(len(runs), 180.0)
+    position = SkyCoord(runs["RA_PNT"], runs["DEC_PNT"], unit="deg", frame="icrs")
+    for center, radius in zip(centers, radii_deg, strict=True):
+        distance = position.separation(center).deg - radius
+        nearest = np.minimum(nearest, np.maximum(distance, 0))
+    runs["SOURCE_DISTANCE"] = nearest
+
+
+def read_runs(data, wanted=(), *, argument="data"):
+    """Table of what runs are compared by.
+
+    Parameters
+    ----------
+    data : `~gammapy.data.DataStore`, `~gammapy.data.ObservationTable`, \
+`~gammapy.data.Observations` or list of `~gammapy.data.Observation`
+        Runs. Of a data store the obs-index is used; EVENTS headers are read for
+        what it lacks (TELESCOP: that of the first run stands for all).
+    wanted : collection of str, optional
+        Columns among TELESCOP, TELLIST, MUONEFF, NSBLEVEL, N_TELS and RATE worth
+        opening event files for. Default is none.
+    argument : str, optional
+        Name of the argument in messages. Default is "data".
+
+    Returns
+    -------
+    runs : `~astropy.table.Table`
+        One row for each run, ordered by OBS_ID. RA_PNT, DEC_PNT, GLAT_PNT: pointing;
+        ALT_PNT, AZ_PNT, AIRMASS (1 / cos of the zenith angle) and ORIENTATION
+        (direction of the celestial pole as seen from the pointing, from the zenith
+        towards increasing azimuth) at TIME, the middle of the run (MJD, TT);
+        TELESCOP, N_TELS, TELLIST, ONTIME, LIVETIME, MUONEFF, NSBLEVEL and RATE
+        (events per ontime). NaN or empty text where unknown.
+
+    Raises
+    ------
+    TypeError
+        If ``data`` is none of these.
+    ValueError
+        If a run has no OBS_ID, time, pointing or site, or an OBS_ID comes twice.
+    """
+    is_store = isinstance(data, DataStore)
+    table = data.obs_table if is_store else data
+    try:
+        number = len(table)
+    except TypeError:
+        raise TypeError(
+            f"{argument} = {data!r}: must be a DataStore, an ObservationTable or "
+            "Observations"
+        ) from None
+    if number == 0:
+        raise ValueError(f"{argument}: there is no run in it")
+    if isinstance(table, Table):
+        index = Index(table, data.hdu_table if is_store else None)
+        runs, location = from_index(index, wanted)
+    else:
+        runs, location = _from_observations(data, wanted)
+    _check(runs, argument)
+    _clean(runs)
+    _add_pointing(runs, location)
+    for name, unit in UNITS.items():
+        if name in runs.colnames:
+            runs[name].unit = unit
+    runs.sort("OBS_ID")
+    return runs
+
+
+def _check(runs, argument):
+    """Raise an error for runs without name, time or pointing."""
+    obs_id, number = np.unique(runs["OBS_ID"], return_counts=True)
+    if (number > 1).any():
+        raise ValueError(
+            f"{argument}: OBS_ID {obs_id[number > 1].tolist()} more than once; "
+            "runs are looked up by OBS_ID, keep one of each"
+        )
+    known = ~np.isnan(runs["RA_PNT"]) & ~np.isnan(runs["DEC_PNT"])
+    known |= ~np.isnan(runs["ALT_PNT"]) & ~np.isnan(runs["AZ_PNT"])
+    known &= ~np.isnan(runs["TIME"])
+    if not known.all():
+        raise ValueError(
+            f"{argument}: OBS_ID {runs['OBS_ID'][~known].tolist()} without pointing "
+            "(RA_PNT, DEC_PNT) or time (TSTART, TSTOP); remove them"
+        )
