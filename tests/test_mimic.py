@@ -18,7 +18,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from regions import CircleSkyRegion
 from runs import FULL_ENCLOSURE, KINDS, LOCATION, POINT_LIKE, make_run, open_raw
 
-from gammapy_mimic import MimicMaker, __version__, compat, write_datastore
+from gammapy_mimic import (
+    AnnulusScrambler,
+    MimicMaker,
+    __version__,
+    compat,
+    write_datastore,
+)
+from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic.sampling import child_seed, seed_sequence
 
 OTHER_START = Time("2021-03-02T19:47:00", scale="tt")
 
@@ -672,6 +680,27 @@ def test_seed_in_the_header_gives_the_mimic_back():
 def test_any_object_with_run_is_a_scrambler():
     run = make_run("full")
     assert len(MimicMaker(scrambler=NoSeed()).run(run, run).events.table) == 1
+
+
+def test_donor_is_scrambled_in_its_own_field(tmp_path):
+    """Scrambling and moving one after the other gives the same, and is on record."""
+    donor = make_run("hess", obs_id=8, n_events=2000)
+    target = make_run("hess", obs_id=7, pointing=sky(10, -30), start=OTHER_START)
+    scrambler = AnnulusScrambler(sky(83.6, 22.2), theta=0.3 * u.deg)
+    mimic = MimicMaker(scrambler=scrambler, random_state=5).run(target, donor)
+
+    seed = child_seed(seed_sequence(5), 7, 8, 0)
+    by_hand = MimicMaker().run(target, scrambler.run(donor, random_state=seed))
+    assert_array_equal(mimic.events.table["RA"], by_hand.events.table["RA"])
+    unscrambled = MimicMaker().run(target, donor)
+    moved = positions(mimic).separation(positions(unscrambled)).deg > 1e-6
+    offset = positions(donor).separation(donor.pointing.fixed_icrs).deg
+    in_ring = np.abs(offset - 0.6863) < 0.3  # |dec 22.2 - 21.5144| and dRA 0.0333
+    assert_array_equal(moved, in_ring)
+
+    store = write_datastore([mimic], tmp_path)
+    residuals = scramble_residuals(store.get_observations())
+    assert list(residuals["AFTER"]) == list(scrambler.residuals["AFTER"][:1])
 
 
 def test_pairs_from_a_table():
