@@ -1,18 +1,26 @@
-"""The demonstration: from runs to a data store of mimics that gammapy reduces."""
+"""The demonstration: from runs to a data store of mimics that gammapy reduces.
+
+Match, scramble, move, write, open, reduce, draw: each step of a campaign once.
+"""
 
 import logging
 from pathlib import Path
 
+import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from gammapy.data import DataStore, Observations
+from gammapy.data import DataStore
 from gammapy.datasets import MapDataset
 from gammapy.makers import MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.pbar import progress_bar
+from regions import CircleSkyRegion
 
+from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic import MimicMaker
-from gammapy_mimic.plotting import plot_mimic
+from gammapy_mimic.plotting import plot_mimic, plot_scramble
+from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic.scramble import AnnulusScrambler
 from gammapy_mimic.simulation import simulate_datastore
 from gammapy_mimic.writer import write_datastore
 
@@ -23,22 +31,30 @@ log = logging.getLogger(__name__)
 ENERGY_RANGE = (0.5, 20) * u.TeV
 OFFSET_MAX = 2 * u.deg
 
+RELAXED = ("muon_efficiency", "azimuth")
+"""Cuts that may be given up for a target that has no donor otherwise."""
+
 
 def run_demo(
     out, *, datastore=None, targets=None, donors=None, random_state=0, overwrite=False
 ):
     """Make mimics, write them, open them with gammapy, reduce and draw them.
 
+    Known sources of the donors are scrambled before.
+
     Parameters
     ----------
     out : str or `~pathlib.Path`
-        Folder for the results: the data store ``mimics/``, one figure a run in
-        ``figures/`` and, without ``datastore``, the synthetic runs in ``runs/``.
+        Folder for the results: the data store ``mimics/``, one figure a run, and one
+        for each scrambled donor, in ``figures/``, the pairs in ``pairs.ecsv`` and,
+        without ``datastore``, the synthetic runs in ``runs/``.
     datastore : str or `~pathlib.Path`, optional
         Folder of a data store. By default synthetic runs are made.
-    targets, donors : list of int, optional
-        OBS_IDs; the first donor is for the first target and so on. Needed if
-        ``datastore`` is given.
+    targets : list of int, optional
+        OBS_IDs. Needed if ``datastore`` is given.
+    donors : list of int, optional
+        OBS_IDs: the first donor is for the first target and so on. By default they
+        are matched, among all other runs.
     random_state : int, optional
         Seed. Default is 0.
     overwrite : bool, optional
@@ -47,43 +63,60 @@ def run_demo(
     Returns
     -------
     table : `~astropy.table.Table`
-        One row a mimic: run, donor, number of events, livetime, pointing, and
-        counts and predicted background as reduced by gammapy (0.5 to 20 TeV above
-        the threshold, offset below 2 deg).
+        One row a mimic: run, donor, number of events, livetime, pointing, counts
+        and predicted background as reduced by gammapy (0.5 to 20 TeV above the
+        threshold, offset below 2 deg), and the sources that were scrambled.
 
     Raises
     ------
     ValueError
-        If a run is missing, or there are fewer donors than targets.
+        If a run is missing, no target has a donor, or there are fewer donors than
+        targets.
     """
     out = Path(out)
     if datastore is None:
         simulated = simulate_datastore(
             out / "runs", random_state=random_state, overwrite=overwrite
         )
-        store = simulated.datastore
-        targets, donors = simulated.target_ids, simulated.donor_ids
+        store, targets = simulated.datastore, list(simulated.target_ids)
+        # without its best donor, the first target gets the one with the weak source
+        pairs = _matched_pairs(store, targets, simulated.donor_ids[1:])
+        circle = CircleSkyRegion(simulated.weak_source.position, 0.3 * u.deg)
+        circle.meta["name"] = simulated.weak_source.name
+        scrambler = AnnulusScrambler(circle)
     else:
         store = DataStore.from_dir(datastore)
-    pairs = _pairs(store, targets, donors)
-    maker = MimicMaker(random_state=random_state)
-    runs = Observations([store.obs(obs_id, "all-optional") for obs_id in store.obs_ids])
+        pairs = _pairs(store, list(targets or []), list(donors or []))
+        scrambler = AnnulusScrambler.from_catalog()
+    maker = MimicMaker(scrambler=scrambler, random_state=random_state)
     made = (
-        maker.run_pairs(runs, runs, [pair])[0]
-        for pair in progress_bar(pairs, desc="Mimics")
+        maker.run(_run(store, target_id), _run(store, donor_id))
+        for target_id, donor_id in progress_bar(pairs, desc="Mimics")
     )
     mimics = write_datastore(made, out / "mimics", overwrite=overwrite)
-    return _report(store, mimics, pairs, out / "figures")
+    Table(rows=pairs, names=["TARGET_OBS_ID", "DONOR_OBS_ID"]).write(
+        out / "pairs.ecsv", overwrite=True
+    )
+    table = _report(store, mimics, pairs, out / "figures")
+    _draw_scrambled(store, mimics, pairs, scrambler, out / "figures")
+    return table
+
+
+def _run(store, obs_id):
+    return store.obs(obs_id, required_irf="all-optional")
 
 
 def _pairs(store, targets, donors):
-    targets, donors = list(targets or []), list(donors or [])
-    unknown = sorted({*targets, *donors} - {int(obs_id) for obs_id in store.obs_ids})
+    """(target, donor) OBS_IDs, in the order given or as matched."""
+    known = {int(obs_id) for obs_id in store.obs_ids}
+    unknown = sorted({*targets, *donors} - known)
     if unknown:
         raise ValueError(
             f"runs {', '.join(map(str, unknown))} are not in the data store "
             f"{store.hdu_table.base_dir}"
         )
+    if not donors and targets:
+        return _matched_pairs(store, targets, sorted(known - {*targets}))
     if not targets or len(donors) < len(targets):
         raise ValueError(
             f"{len(targets)} targets and {len(donors)} donors given: "
@@ -92,12 +125,43 @@ def _pairs(store, targets, donors):
     return list(zip(targets, donors[: len(targets)], strict=True))
 
 
+def _matched_pairs(store, targets, donors):
+    ids = store.obs_table["OBS_ID"]
+    of_targets, of_donors = (
+        DataStore(store.hdu_table, store.obs_table[np.isin(ids, chosen)])
+        for chosen in (targets, donors)
+    )
+    matcher = DonorMatcher(relax=RELAXED)
+    found = matcher.run(of_targets, of_donors)
+    log.info("%s", found.summary())
+    has_donor = ~np.ma.getmaskarray(found["DONOR_OBS_ID"])
+    if not has_donor.any():
+        raise ValueError(f"no target has a donor:\n{found.summary()}")
+    chosen = found[has_donor]
+    return [(int(r["TARGET_OBS_ID"]), int(r["DONOR_OBS_ID"])) for r in chosen]
+
+
+def _draw_scrambled(store, mimics, pairs, scrambler, folder):
+    """Six panels for each donor of which a source was scrambled, as it was."""
+    for target_id, donor_id in pairs:
+        header = _run(mimics, target_id).events.table.meta
+        if header.get("SCR_NSRC", 0) == 0:
+            continue
+        key = [int(part) for part in header["SCR_SKEY"].split(",") if part]
+        entropy = [int(word) for word in header["SCR_SEED"].split(",")]
+        seed = np.random.SeedSequence(
+            entropy[0] if len(entropy) == 1 else entropy, spawn_key=key
+        )
+        donor = _run(store, donor_id)
+        axes = plot_scramble(donor, scrambler.run(donor, random_state=seed), scrambler)
+        axes[0].figure.savefig(folder / f"scrambled_{donor_id}.png", dpi=80)
+
+
 def _report(store, mimics, pairs, folder):
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for target_id, donor_id in progress_bar(pairs, desc="Reduction"):
-        mimic = mimics.obs(target_id, "all-optional")
-        donor = store.obs(donor_id, "all-optional")
+        mimic, donor = _run(mimics, target_id), _run(store, donor_id)
         pointing = mimic.get_pointing_icrs(mimic.tmid)
         counts, background = reduce_run(mimic)
         rows.append(
@@ -109,6 +173,7 @@ def _report(store, mimics, pairs, folder):
                 "pointing": pointing.to_string("decimal", precision=3),
                 "counts": counts,
                 "background": background,
+                "scrambled": ", ".join(scramble_residuals([mimic])["SOURCE"]) or "-",
             }
         )
         axes = plot_mimic(donor, mimic)

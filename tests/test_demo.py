@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from gammapy.data import DataStore
-from runs import open_raw
+from runs import POINTING, open_raw
 
 from gammapy_mimic import check_datastore
 from gammapy_mimic.demo import run_demo
@@ -13,6 +14,9 @@ def test_without_data(tmp_path):
     table = run_demo(tmp_path / "demo", random_state=3)
     assert list(table["run"]) == [1001, 1002, 1003, 1004]
     assert len(np.unique(table["donor"])) == 4
+    # the donor with the weak source is among them
+    assert list(table["scrambled"]) == ["Weak source", "-", "-", "-"]
+    assert (tmp_path / "demo" / "figures" / "scrambled_2005.png").stat().st_size > 0
     store = DataStore.from_dir(tmp_path / "demo" / "mimics")
     assert list(store.obs_ids) == list(table["run"])
     for row in table:
@@ -34,6 +38,18 @@ def test_runs_of_ones_own(tmp_path):
     )
     assert list(table["run"]) == [1, 3]
     assert list(table["donor"]) == [2, 1]
+
+
+def test_donors_are_matched_if_not_given(tmp_path):
+    """Run 3 points elsewhere, at another zenith angle."""
+    far = {"pointing": POINTING.directional_offset_by(0 * u.deg, 40 * u.deg)}
+    near = {"pointing": POINTING.directional_offset_by(0 * u.deg, 3 * u.deg)}
+    open_raw(["full"] * 3, tmp_path / "raw", n_events=200, runs=[{}, near, far])
+    options = {"datastore": tmp_path / "raw", "targets": [1]}
+    table = run_demo(tmp_path / "demo", **options)
+    assert list(table["donor"]) == [2]
+    with pytest.raises(ValueError, match="no target has a donor"):
+        run_demo(tmp_path / "none", datastore=tmp_path / "raw", targets=[3])
 
 
 def test_wrong_runs(tmp_path):
