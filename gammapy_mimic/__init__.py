@@ -15,8 +15,10 @@ _PUBLIC = {
     "MimicCampaign": "campaign",
     "MimicMaker": "mimic",
     "MimicWriter": "writer",
+    "PairTable": "matching",
     "check_datastore": "checks",
     "known_sources": "sources",
+    "scramble_residuals": "residuals",
     "simulate_datastore": "simulation",
     "write_datastore": "writer",
 }
@@ -27,9 +29,11 @@ __all__ = [
     "MimicCampaign",
     "MimicMaker",
     "MimicWriter",
+    "PairTable",
     "__version__",
     "check_datastore",
     "known_sources",
+    "scramble_residuals",
     "simulate_datastore",
     "write_datastore",
 ]

@@ -5,6 +5,7 @@ Gammapy is imported inside of the commands, so that help answers at once.
 
 import logging
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -76,16 +77,17 @@ def main(log_level):
     "--datastore", help="Take the runs of this data store, not synthetic ones."
 )
 @click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
-@click.option("--donors", multiple=True, type=int, help="OBS_IDs, one for each target.")
+@click.option("--donors", multiple=True, type=int, help="OBS_IDs, in this order.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier results in DIR.")
 def demo(out, seed, datastore, targets, donors, overwrite):
     """Make mimics, write a data store, reduce it with gammapy and draw it.
 
     Without --datastore the runs are simulated: nothing is downloaded. With it, the
-    first donor is for the first target, and so on.
+    first donor is for the first target, and so on; without --donors they are
+    matched among all other runs. Known sources of the donors are scrambled.
     """
-    if (datastore is None) != (not targets and not donors):
-        raise click.UsageError("--datastore, --targets and --donors go together")
+    if (datastore is None) != (not targets) or (donors and not targets):
+        raise click.UsageError("--datastore and --targets go together")
     _set_up()
     from gammapy_mimic.demo import run_demo
 
@@ -143,9 +145,8 @@ def pairs(file, why, write, plot):
     from gammapy_mimic.campaign import MimicCampaign, explain_run, overview
 
     campaign = _run(MimicCampaign.from_yaml, file)
-    # what it warns of is part of what is shown
-    logging.getLogger("gammapy_mimic.matching").setLevel(logging.ERROR)
-    found = _run(campaign.match, file=file)
+    with _no_warning_of_missing_donors():
+        found = _run(campaign.match, file=file)
     if why is not None:
         click.echo(_run(explain_run, found, why))
         return
@@ -190,15 +191,12 @@ def run(file, n_jobs, backend, overwrite, only):
     from gammapy_mimic.campaign import MimicCampaign
 
     campaign = _run(MimicCampaign.from_yaml, file)
-    logging.getLogger("gammapy_mimic.matching").setLevel(logging.ERROR)
-    result = _run(
-        campaign.run,
-        n_jobs,
-        parallel_backend=backend,
-        overwrite=overwrite,
-        only=only,
-        file=file,
-    )
+    number = campaign.config.mimic.n_mimics
+    if only is not None and only >= number:
+        raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
+    options = {"parallel_backend": backend, "overwrite": overwrite, "only": only}
+    with _no_warning_of_missing_donors():
+        result = _run(campaign.run, n_jobs, file=file, **options)
     click.echo(result.summary())
     if not result.complete:
         raise click.exceptions.Exit(1)
@@ -248,6 +246,18 @@ def _set_up():
 
     mpl.use("agg")
     pbar.SHOW_PROGRESS_BAR = sys.stderr.isatty()
+
+
+@contextmanager
+def _no_warning_of_missing_donors():
+    """Silence what is part of the text that follows."""
+    logger = logging.getLogger("gammapy_mimic.matching.matcher")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _run(function, *args, file=None, **kwargs):

@@ -64,7 +64,12 @@ class Index:
         )
         if location is None:
             return {}
-        header = dict(fits.getheader(location.path(), location.hdu_name))
+        try:
+            header = dict(fits.getheader(location.path(), location.hdu_name))
+        except (OSError, KeyError) as error:
+            # what needs the file will fail later; other runs can be matched
+            log.warning("Run %s: its EVENTS header cannot be read: %s", obs_id, error)
+            return {}
         return {**header, "EVENT_COUNT": header["NAXIS2"]}
 
     def get(self, key, *, index=True, header=False):
