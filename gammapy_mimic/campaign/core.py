@@ -1,0 +1,376 @@
+"""`MimicCampaign`: the loop over targets and mimic sets."""
+
+import hashlib
+import importlib.util
+import io
+import itertools
+import json
+import logging
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+from gammapy.data import DataStore
+from gammapy.utils.parallel import run_multiprocessing
+
+from gammapy_mimic import __version__
+from gammapy_mimic.campaign.folder import (
+    CampaignFolder,
+    checksum,
+    read_record,
+    write_text,
+)
+from gammapy_mimic.campaign.progress import one_bar
+from gammapy_mimic.campaign.provenance import write_provenance
+from gammapy_mimic.campaign.result import CampaignResult
+from gammapy_mimic.campaign.selection import select_donors, select_targets
+from gammapy_mimic.campaign.worker import Task, make_mimic, start_worker
+from gammapy_mimic.compat import source_paths
+from gammapy_mimic.config import MimicAnalysisConfig, expand
+from gammapy_mimic.config.checking import check_settings
+from gammapy_mimic.matching import PairTable
+
+__all__ = ["MimicCampaign"]
+
+log = logging.getLogger(__name__)
+
+_BACKENDS = ("multiprocessing", "ray")
+# mimics a process gets at a time; the pool is started anew for each batch
+_PER_PROCESS = {"multiprocessing": 32, "ray": 1024}
+
+_ANALYSIS_HEADER = """\
+# The analysis of the targets, for the mimics of this folder. Paths are relative to
+# the folder, so that it can be moved; run it there:
+#   cd {name} && gammapy analysis run --filename analysis.yaml
+"""
+
+
+class MimicCampaign:
+    """Mimic data sets of a list of targets.
+
+    For each mimic set there is a folder with a data store and a gammapy
+    ``analysis.yaml`` of its own. Mimics are written one by one: memory does not grow
+    with their number. The result depends neither on the number of processes nor on
+    whether the campaign was interrupted: started again with the same configuration
+    it keeps what is whole and makes the rest.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig` or dict
+        Configuration.
+
+    Raises
+    ------
+    ConfigError
+        If there are mistakes in the configuration.
+
+    Examples
+    --------
+    >>> from gammapy_mimic import MimicCampaign
+    >>> campaign = MimicCampaign.from_yaml("crab.yaml")  # doctest: +SKIP
+    >>> result = campaign.run(n_jobs=2)  # doctest: +SKIP
+    >>> print(result.summary())  # doctest: +SKIP
+    """
+
+    def __init__(self, config):
+        if isinstance(config, dict):
+            config = check_settings(MimicAnalysisConfig, config, "configuration")
+        if not isinstance(config, MimicAnalysisConfig):
+            raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
+        self.config = config
+
+    @classmethod
+    def from_yaml(cls, path):
+        """Make a campaign of a YAML file.
+
+        Parameters
+        ----------
+        path : str or `~pathlib.Path`
+            File: a gammapy analysis configuration with a section ``mimic:``.
+
+        Returns
+        -------
+        campaign : `MimicCampaign`
+            Campaign.
+        """
+        return cls(MimicAnalysisConfig.read(path))
+
+    def match(self):
+        """Find donors for the targets.
+
+        Returns
+        -------
+        pairs : `~gammapy_mimic.matching.PairTable`
+            Pairs, and why other donors were rejected. Nothing is written.
+        """
+        return self._inputs().pairs
+
+    def _inputs(self):
+        settings = self.config.mimic
+        targets = select_targets(self.config.observations)
+        donors = select_donors(settings.donors, self.config.observations)
+        return _Inputs(targets, donors, settings.matcher().run(targets, donors))
+
+    def run(
+        self,
+        n_jobs=1,
+        *,
+        parallel_backend="multiprocessing",
+        overwrite=False,
+        only=None,
+    ):
+        """Make all mimics, or those that an interrupted call has left.
+
+        Parameters
+        ----------
+        n_jobs : int, optional
+            Number of processes. Default is 1.
+        parallel_backend : {"multiprocessing", "ray"}, optional
+            With "ray" the processes may be on other machines. Default is
+            "multiprocessing".
+        overwrite : bool, optional
+            Make everything anew, also where the folder holds mimics of another
+            configuration. Default is False.
+        only : int, optional
+            Make only this mimic set; several such calls may work at a time. Default
+            is None.
+
+        Returns
+        -------
+        result : `CampaignResult`
+            What was made, and what could not be made.
+
+        Raises
+        ------
+        ConfigError
+            If the folder was made with another configuration.
+        BlockingIOError
+            If another campaign is at work in the folder.
+        """
+        self._check(n_jobs, parallel_backend, only)
+        settings = self.config.mimic
+        path = expand(settings.outdir, "mimic.outdir")
+        folder = CampaignFolder(path, compress=settings.compress)
+        inputs = self._inputs()
+        with folder.lock(only):
+            folder.prepare(self.config, overwrite=overwrite, only=only)
+            _write_pairs(folder, inputs.pairs)
+            sets = range(settings.n_mimics) if only is None else [only]
+            work = _Work(self.config, folder, inputs, sets)
+            work.run(n_jobs, parallel_backend)
+            stores = {"targets": inputs.targets, "donors": inputs.donors}
+            write_provenance(folder, self.config, stores)
+            return work.result()
+
+    def _check(self, n_jobs, parallel_backend, only):
+        if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs < 1:
+            raise ValueError(f"n_jobs = {n_jobs!r}: must be a positive integer")
+        if parallel_backend not in _BACKENDS:
+            raise ValueError(
+                f"parallel_backend = {parallel_backend!r}: must be one of {_BACKENDS}"
+            )
+        if parallel_backend == "ray" and importlib.util.find_spec("ray") is None:
+            raise ValueError(
+                "parallel_backend = 'ray': ray is not installed; "
+                'run: pip install "gammapy-mimic[distributed]"'
+            )
+        number = self.config.mimic.n_mimics
+        if only is not None and only not in range(number):
+            raise ValueError(f"only = {only!r}: must be a set from 0 to {number - 1}")
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Data stores whose tables hold only the runs that were selected, and pairs."""
+
+    targets: DataStore
+    donors: DataStore
+    pairs: PairTable
+
+
+class _Work:
+    """One call of `MimicCampaign.run`."""
+
+    def __init__(self, config, folder, inputs, sets):
+        self.config = config
+        self.folder = folder
+        self.inputs = inputs
+        self.sets = list(sets)
+        self._donor_of = {mimic_set: {} for mimic_set in self.sets}
+        self._unpaired = []
+        self._read_pairs()
+        self._checksums = {}
+        self._kept = 0
+        self._failed = []
+
+    def _read_pairs(self):
+        pairs, missing = self.inputs.pairs, set(self.inputs.pairs.missing)
+        donors = np.ma.asarray(pairs["DONOR_OBS_ID"])
+        absent = np.ma.getmaskarray(donors)
+        for row in range(len(pairs)):
+            mimic_set = int(pairs["MIMIC_SET"][row])
+            target = int(pairs["TARGET_OBS_ID"][row])
+            if mimic_set not in self._donor_of:
+                continue
+            if not absent[row]:
+                self._donor_of[mimic_set][target] = int(donors[row])
+            elif target not in missing:
+                self._unpaired.append((mimic_set, target))
+
+    def run(self, n_jobs, backend):
+        """Make what is not there, and the indices of all sets."""
+        for mimic_set in self.sets:
+            self.folder.keep_only(mimic_set, set(self._donor_of[mimic_set]))
+        size = 1 if n_jobs == 1 else n_jobs * _PER_PROCESS[backend]
+        unfinished = list(self.sets)
+        number = sum(len(donor_of) for donor_of in self._donor_of.values())
+        with one_bar(number, "Mimics") as bar:
+            tasks = self._tasks(bar)
+            while batch := list(itertools.islice(tasks, size)):
+                while unfinished[0] < batch[0].mimic_set:
+                    self._finish(unfinished.pop(0))
+                problems = run_multiprocessing(
+                    make_mimic,
+                    [(task,) for task in batch],
+                    backend=backend,
+                    pool_kwargs=_pool_options(n_jobs, backend),
+                    method="starmap",
+                    method_kwargs={"chunksize": 1},
+                )
+                self._note_failures(batch, problems)
+                bar.update(len(batch))
+        for mimic_set in unfinished:
+            self._finish(mimic_set)
+
+    def _tasks(self, bar):
+        """Mimics that are to be made, one after the other."""
+        for mimic_set in self.sets:
+            for target_id, donor_id in self._donor_of[mimic_set].items():
+                task = self._task(mimic_set, target_id, donor_id)
+                if self.folder.whole(mimic_set, target_id, task.fingerprint):
+                    self._kept += 1
+                    bar.update(1)
+                else:
+                    self.folder.remove_index(self.folder.store_path(mimic_set))
+                    yield task
+
+    def _task(self, mimic_set, target_id, donor_id):
+        target = self.inputs.targets.obs(target_id, required_irf="all-optional")
+        donor = self.inputs.donors.obs(donor_id, required_irf="all-optional")
+        checksums = {}
+        for name, run in (("targets", target), ("donors", donor)):
+            base = getattr(self.inputs, name).hdu_table.base_dir
+            for path in source_paths(run):
+                checksums[f"{name}/{os.path.relpath(path, base)}"] = self._sum(path)
+        checksums = dict(sorted(checksums.items()))
+        settings = self.config.mimic
+        described = [
+            __version__,
+            settings.model_dump_json(exclude={"outdir", "n_mimics", "match", "donors"}),
+            [mimic_set, target_id, donor_id],
+            checksums,
+        ]
+        fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
+        return Task(
+            target=target,
+            donor=donor,
+            mimic_set=mimic_set,
+            settings=settings,
+            outdir=self.folder.path,
+            fingerprint=fingerprint,
+            inputs=checksums,
+        )
+
+    def _sum(self, path):
+        """Checksum of an input; none for one that cannot be read, which fails later."""
+        if path not in self._checksums:
+            self._checksums[path] = checksum(path) if path.is_file() else None
+        return self._checksums[path]
+
+    def _note_failures(self, batch, problems):
+        for task, problem in zip(batch, problems, strict=True):
+            if problem is not None:
+                ids = int(task.target.obs_id), int(task.donor.obs_id)
+                self._failed.append((task.mimic_set, *ids, problem))
+
+    def _finish(self, mimic_set):
+        """Write the index and the analysis of a set."""
+        paths = [
+            self.folder.record_path(mimic_set, target)
+            for target in sorted(self._donor_of[mimic_set])
+        ]
+        records = [record for record in map(read_record, paths) if record is not None]
+        if not records:
+            return
+        writer = self.folder.writer(mimic_set)
+        writer.write_index([record["rows"] for record in records])
+        ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
+        text = _analysis(self.config, writer.path, ids)
+        write_text(writer.path / "analysis.yaml", [text])
+
+    def result(self):
+        """Outcome, for the user."""
+        number = sum(len(donor_of) for donor_of in self._donor_of.values())
+        paths = [self.folder.store_path(mimic_set) for mimic_set in self.sets]
+        reasons = _reasons(self.inputs.pairs)
+        return CampaignResult(
+            outdir=self.folder.path,
+            stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
+            made=number - self._kept - len(self._failed),
+            kept=self._kept,
+            missing={target: reasons[target] for target in self.inputs.pairs.missing},
+            unpaired=tuple(self._unpaired),
+            failed=tuple(self._failed),
+        )
+
+
+def _pool_options(n_jobs, backend):
+    if backend == "ray":
+        return {"processes": n_jobs}
+    return {"processes": n_jobs, "initializer": start_worker}
+
+
+def _write_pairs(folder, pairs):
+    for name, table in (("pairs", pairs), ("rejected", pairs.rejected)):
+        text = io.StringIO()
+        table.write(text, format="ascii.ecsv")
+        write_text(folder.path / f"{name}.ecsv", [text.getvalue()])
+
+
+def _reasons(pairs):
+    """For each target without a donor, the line of the summary about it."""
+    lines = pairs.summary().splitlines()
+    reasons = {}
+    for target in pairs.missing:
+        start = f"target {target}:"
+        found = [line for line in lines if line.startswith(start)]
+        reasons[target] = found[0] if found else f"{start} no donor"
+    return reasons
+
+
+def _analysis(config, folder, obs_ids):
+    """Gammapy analysis of a mimic set, with paths relative to its folder."""
+    settings = config.to_dict()
+    del settings["mimic"]
+    settings["observations"] |= {
+        "datastore": ".",
+        "obs_ids": obs_ids,
+        "obs_file": None,
+        "obs_cone": dict.fromkeys(settings["observations"]["obs_cone"]),
+    }
+    if config.mimic.time == "donor":
+        # the times are those of the donors, far from those of the targets
+        settings["observations"]["obs_time"] = {"start": None, "stop": None}
+    background, general = settings["datasets"]["background"], settings["general"]
+    for section, key in ((background, "exclusion"), (general, "models_file")):
+        section[key] = _relative(section[key], folder)
+    header = _ANALYSIS_HEADER.format(name=folder.name)
+    return header + yaml.safe_dump(settings, sort_keys=False, indent=4)
+
+
+def _relative(path, folder):
+    """Path of an existing input as seen from a folder; others as they are."""
+    if path is None or "$" in path or os.path.isabs(path) or not os.path.exists(path):
+        return path
+    return os.path.relpath(path, folder)

@@ -1,0 +1,172 @@
+"""The runs that a configuration means."""
+
+import numpy as np
+from astropy.table import Table
+from gammapy.data import DataStore
+
+from gammapy_mimic.campaign.progress import no_bars
+from gammapy_mimic.config import ConfigError, expand
+
+__all__ = ["select_donors", "select_targets"]
+
+_MAX_NAMED = 8
+
+
+def select_targets(settings):
+    """Targets of a campaign, by the rules of gammapy's analysis.
+
+    Parameters
+    ----------
+    settings : `~gammapy.analysis.config.ObservationsConfig`
+        Section ``observations:``.
+
+    Returns
+    -------
+    store : `~gammapy.data.DataStore`
+        Store whose observation table holds only the targets.
+
+    Raises
+    ------
+    ConfigError
+        If runs are named that the store does not have, or none is left.
+    """
+    key = "observations"
+    store = _open(settings.datastore, f"{key}.datastore")
+    if settings.obs_ids and settings.obs_file is not None:
+        raise ConfigError([f"{key}: give obs_ids or obs_file, not both"])
+    table = store.obs_table
+    ids = _listed(settings, key)
+    if ids is not None:
+        table = _by_id(table, ids, key)
+    if settings.obs_cone.lon is not None:
+        cone = settings.obs_cone.model_dump()
+        table = table.select_observations(
+            {"type": "sky_circle", "border": "0 deg", **cone}
+        )
+    ids = [int(obs_id) for obs_id in table["OBS_ID"]]
+    with no_bars():
+        observations = store.get_observations(ids, required_irf=settings.required_irf)
+    if settings.obs_time.start is not None:
+        interval = [settings.obs_time.start, settings.obs_time.stop]
+        observations = observations.select_time([interval])
+    left = {int(obs_id) for obs_id in observations.ids}
+    return _selected(store, table, [obs_id in left for obs_id in ids], key)
+
+
+def select_donors(settings, observations):
+    """Possible donors of a campaign.
+
+    Parameters
+    ----------
+    settings : `~gammapy_mimic.config.DonorsConfig`
+        Section ``mimic.donors:``.
+    observations : `~gammapy.analysis.config.ObservationsConfig`
+        Section ``observations:``; its data store is the default.
+
+    Returns
+    -------
+    store : `~gammapy.data.DataStore`
+        Store whose observation table holds only possible donors.
+
+    Raises
+    ------
+    ConfigError
+        If nothing says which runs are donors, or what is said fits no run.
+    """
+    key = "mimic.donors"
+    if not settings.is_given:
+        raise ConfigError(
+            [
+                f"{key}: say which runs are donors, by where, obs_ids, obs_file or a "
+                "datastore of their own; for example "
+                "donors: {where: {TARGET_NAME: Off data}}"
+            ]
+        )
+    if settings.datastore is None:
+        store = _open(observations.datastore, "observations.datastore")
+    else:
+        store = _open(settings.datastore, f"{key}.datastore")
+    table = store.obs_table
+    ids = _listed(settings, key)
+    if ids is not None:
+        table = _by_id(table, ids, key)
+    mask = np.ones(len(table), dtype=bool)
+    for name, value in settings.where.items():
+        mask &= _matches(table, name, value)
+    return _selected(store, table, mask, key)
+
+
+def _open(path, key):
+    folder = expand(path, key)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{key} = {str(path)!r}: there is no folder {folder}")
+    try:
+        store = DataStore.from_dir(folder)
+    except OSError as error:
+        raise OSError(f"{key} = {str(path)!r} is no data store: {error}") from error
+    if store.obs_table is None or "OBS_ID" not in store.obs_table.colnames:
+        raise ValueError(f"{key} = {str(path)!r} has no obs-index.fits.gz with OBS_ID")
+    return store
+
+
+def _listed(settings, key):
+    """OBS_IDs of a list and of a file; None if there is neither."""
+    ids = list(settings.obs_ids)
+    if settings.obs_file is not None:
+        path = expand(settings.obs_file, f"{key}.obs_file")
+        try:
+            rows = Table.read(path, format="ascii.no_header")
+            ids += [int(obs_id) for obs_id in rows.columns[0]]
+        except ValueError as error:
+            raise ConfigError(
+                [f"{key}.obs_file = {str(path)!r}: needs one OBS_ID a line"]
+            ) from error
+    return ids if ids or settings.obs_file is not None else None
+
+
+def _by_id(table, ids, key):
+    row_of = {int(obs_id): row for row, obs_id in enumerate(table["OBS_ID"])}
+    unknown = [str(obs_id) for obs_id in ids if obs_id not in row_of]
+    if unknown:
+        raise ConfigError(
+            [f"{key}: runs {', '.join(unknown)} are not in its data store"]
+        )
+    return table[[row_of[obs_id] for obs_id in dict.fromkeys(ids)]]
+
+
+def _matches(table, name, value):
+    key = f"mimic.donors.where.{name}"
+    if name not in table.colnames:
+        raise ConfigError(
+            [f"{key}: the donor store has no such column; it has {table.colnames}"]
+        )
+    wanted = value if isinstance(value, list) else [value]
+    column = np.ma.asarray(table[name])
+    if column.dtype.kind in "SUO":
+        column = np.array([_text(item) for item in column])
+        mask = np.isin(column, [str(item).strip() for item in wanted])
+    else:
+        try:
+            mask = np.ma.filled(np.isin(column, np.array(wanted, dtype=float)), False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError([f"{key} = {value!r}: the column has numbers"]) from error
+    if not mask.any():
+        there = [str(item) for item in np.unique(column)]
+        named = ", ".join(repr(item) for item in there[:_MAX_NAMED])
+        more = ", ..." if len(there) > _MAX_NAMED else ""
+        raise ConfigError(
+            [f"{key} = {value!r}: no run has it; there are {named}{more}"]
+        )
+    return mask
+
+
+def _text(item):
+    text = item.decode("ascii", "replace") if isinstance(item, bytes) else str(item)
+    return text.strip()
+
+
+def _selected(store, table, mask, key):
+    table = table[np.asarray(mask, dtype=bool)]
+    if not len(table):
+        raise ConfigError([f"{key}: no run of {store.hdu_table.base_dir} is left"])
+    return DataStore(hdu_table=store.hdu_table, obs_table=table)

@@ -1,0 +1,29 @@
+"""The YAML file: an ordinary gammapy analysis file plus one section, ``mimic:``.
+
+`models` holds the pydantic models, `checking` turns all mistakes of a file into one
+error that a person can act on, `template` the commented section for new files.
+"""
+
+from gammapy_mimic.config.checking import ConfigError
+from gammapy_mimic.config.models import (
+    DonorsConfig,
+    MatchConfig,
+    MimicAnalysisConfig,
+    MimicConfig,
+    ScrambleConfig,
+    SourceConfig,
+)
+from gammapy_mimic.config.paths import expand
+from gammapy_mimic.config.template import template
+
+__all__ = [
+    "ConfigError",
+    "DonorsConfig",
+    "MatchConfig",
+    "MimicAnalysisConfig",
+    "MimicConfig",
+    "ScrambleConfig",
+    "SourceConfig",
+    "expand",
+    "template",
+]

@@ -1,0 +1,367 @@
+"""Pydantic models of the configuration."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from astropy.coordinates import Angle, SkyCoord
+from gammapy.analysis.config import (
+    AnalysisConfig,
+    BackgroundConfig,
+    DatasetsConfig,
+    GammapyBaseConfig,
+    GeneralConfig,
+    LogConfig,
+    ObservationsConfig,
+    deep_update,
+)
+from gammapy.utils.scripts import make_path
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
+from regions import CircleSkyRegion, RegionMeta
+
+from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
+from gammapy_mimic.config.paths import RawPath
+from gammapy_mimic.config.types import (
+    AnyAngle,
+    Duration,
+    Epoch,
+    Number,
+    PositiveAngle,
+    known_features,
+    known_tags,
+    none_if_off,
+)
+from gammapy_mimic.matching import DonorMatcher
+from gammapy_mimic.mimic import MimicMaker
+from gammapy_mimic.scramble import AnnulusScrambler
+
+__all__ = [
+    "DonorsConfig",
+    "MatchConfig",
+    "MimicAnalysisConfig",
+    "MimicConfig",
+    "ScrambleConfig",
+    "SourceConfig",
+]
+
+
+class DonorsConfig(GammapyBaseConfig):
+    """Which runs may become mimics; all conditions that are given have to hold.
+
+    Attributes
+    ----------
+    datastore : `~pathlib.Path` or None
+        Folder of the donors' data store. None is that of the observations.
+    where : dict
+        Values that columns of the obs-index must have: one, or a list of them.
+    obs_ids : list of int
+        OBS_IDs.
+    obs_file : `~pathlib.Path` or None
+        Text file with one OBS_ID a line.
+    exclude : list of int
+        OBS_IDs that are no donors.
+    """
+
+    datastore: RawPath | None = None
+    where: dict[str, Any] = Field(default_factory=dict)
+    obs_ids: list[StrictInt] = Field(default_factory=list)
+    obs_file: RawPath | None = None
+    exclude: list[StrictInt] = Field(default_factory=list)
+
+    @property
+    def is_given(self):
+        """Whether anything says which runs are donors (bool)."""
+        return bool(self.datastore or self.where or self.obs_ids or self.obs_file)
+
+
+class MatchConfig(GammapyBaseConfig):
+    """Arguments of `~gammapy_mimic.DonorMatcher`; null switches a cut off."""
+
+    airmass: Number | None = 0.15
+    azimuth: AnyAngle | None = Angle(45, "deg")
+    ontime: Number | None = 0.1
+    muon_efficiency: Number | None = 0.1
+    nsb: Number | None = 1.5
+    n_tels: Number | None = 0
+    telescope: Number | None = 0
+    telescopes: Number | None = None
+    time: Duration | None = None
+    rate: Number | None = None
+    galactic_latitude: AnyAngle | None = None
+    epochs: list[Epoch] = Field(default_factory=list)
+    relax: list[Annotated[str | dict[str, Any], AfterValidator(known_features)]] = (
+        Field(default_factory=list)
+    )
+    balance: StrictBool = False
+    rate_proxy: Literal["events"] | None = None
+    keep_away: list[StrictStr] = Field(default_factory=list)
+    keep_away_distance: PositiveAngle = Angle(2.5, "deg")
+
+    @model_validator(mode="after")
+    def _can_match(self):
+        self.matcher()
+        return self
+
+    def matcher(self, **kwargs):
+        """Make the matcher.
+
+        Parameters
+        ----------
+        **kwargs
+            Further arguments of `~gammapy_mimic.DonorMatcher`.
+
+        Returns
+        -------
+        matcher : `~gammapy_mimic.DonorMatcher`
+            Matcher.
+        """
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        options["keep_away"] = options["keep_away"] or None
+        options["epochs"] = options["epochs"] or None
+        options["relax"] = [
+            step if isinstance(step, str) else pair
+            for step in options["relax"]
+            for pair in ([step] if isinstance(step, str) else step.items())
+        ]
+        return DonorMatcher(**options, **kwargs)
+
+
+class SourceConfig(GammapyBaseConfig):
+    """A source that no catalog has."""
+
+    name: StrictStr
+    lon: AnyAngle
+    lat: AnyAngle
+    frame: Literal["icrs", "galactic"] = "icrs"
+    radius: PositiveAngle | None = None
+
+    @field_validator("lat")
+    @classmethod
+    def _is_latitude(cls, value):
+        if abs(value.deg) > 90:
+            raise ValueError("must be between -90 deg and 90 deg")
+        return value
+
+    def region(self, theta):
+        """Circle of the source, with ``theta`` as radius if it has none."""
+        center = SkyCoord(self.lon, self.lat, frame=self.frame).icrs
+        radius = theta if self.radius is None else self.radius
+        meta = RegionMeta({"name": self.name, "text": self.name})
+        return CircleSkyRegion(center, radius, meta=meta)
+
+
+class ScrambleConfig(GammapyBaseConfig):
+    """Arguments of `~gammapy_mimic.AnnulusScrambler`.
+
+    Attributes
+    ----------
+    catalogs : list of str
+        Catalogs in which each donor's known sources are looked up.
+    radius : `~astropy.coordinates.Angle`
+        How far from the pointing.
+    theta : `~astropy.coordinates.Angle`
+        Radius of a point-like source.
+    method, acceptance : str
+        See `~gammapy_mimic.AnnulusScrambler`.
+    also : list of `SourceConfig`
+        Further sources.
+    """
+
+    catalogs: Annotated[list[StrictStr], AfterValidator(known_tags)] = Field(
+        default_factory=lambda: ["gamma-cat"]
+    )
+    radius: PositiveAngle = Angle(3, "deg")
+    theta: PositiveAngle = Angle(0.3, "deg")
+    method: Literal["shuffle", "refill"] = "shuffle"
+    acceptance: Literal["events", "background"] = "events"
+    also: list[SourceConfig] = Field(default_factory=list)
+
+    def scrambler(self):
+        """Make the `~gammapy_mimic.AnnulusScrambler`; its seed comes with each run."""
+        return AnnulusScrambler.from_catalog(
+            self.catalogs,
+            radius=self.radius,
+            extra=[source.region(self.theta) for source in self.also] or None,
+            theta=self.theta,
+            method=self.method,
+            acceptance=self.acceptance,
+        )
+
+
+class MimicConfig(GammapyBaseConfig):
+    """The section ``mimic:``.
+
+    Attributes
+    ----------
+    donors : `DonorsConfig`
+        Which runs may become mimics.
+    match : `MatchConfig`
+        How alike target and donor have to be.
+    scramble : `ScrambleConfig` or None
+        What is done with known sources of donors; None: nothing.
+    alignment, time, background, irfs, crop, allow_other_telescope
+        Arguments of `~gammapy_mimic.MimicMaker`.
+    n_mimics : int
+        Number of mimic sets.
+    random_state : int
+        Seed.
+    outdir : `~pathlib.Path`
+        Folder for the results.
+    compress : bool
+        Whether event files are compressed.
+    """
+
+    donors: DonorsConfig = DonorsConfig()
+    match: MatchConfig = MatchConfig()
+    scramble: Annotated[ScrambleConfig | None, BeforeValidator(none_if_off)] = (
+        ScrambleConfig()
+    )
+    alignment: Literal["altaz", "radec"] = "altaz"
+    time: Literal["target", "donor"] = "target"
+    background: Literal["donor", "target"] = "donor"
+    irfs: Literal["donor", "target"] = "donor"
+    crop: StrictBool = False
+    allow_other_telescope: StrictBool = False
+    n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
+    random_state: Annotated[StrictInt, Field(ge=0)] = 0
+    outdir: RawPath = Path("mimics")
+    compress: StrictBool = False
+
+    def matcher(self):
+        """Make the `~gammapy_mimic.DonorMatcher`."""
+        return self.match.matcher(n_mimics=self.n_mimics, exclude=self.donors.exclude)
+
+    def maker(self):
+        """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
+        names = "alignment time background irfs crop allow_other_telescope random_state"
+        options = {name: getattr(self, name) for name in names.split()}
+        scrambler = None if self.scramble is None else self.scramble.scrambler()
+        return MimicMaker(scrambler=scrambler, **options)
+
+
+class _Observations(ObservationsConfig):
+    datastore: RawPath = Path("$GAMMAPY_DATA/hess-dl3-dr1")
+    obs_file: RawPath | None = None
+
+
+class _Background(BackgroundConfig):
+    exclusion: RawPath | None = None
+
+
+class _Datasets(DatasetsConfig):
+    background: _Background = _Background()
+
+
+class _Log(LogConfig):
+    filename: RawPath | None = None
+
+
+class _General(GeneralConfig):
+    log: _Log = _Log()
+    datasets_file: RawPath | None = None
+    models_file: RawPath | None = None
+
+
+class MimicAnalysisConfig(AnalysisConfig):
+    """Gammapy's analysis configuration with one more section, ``mimic:``.
+
+    It can stand wherever gammapy takes an `~gammapy.analysis.AnalysisConfig`. Paths
+    keep their environment variables until they are used.
+
+    Attributes
+    ----------
+    mimic : `MimicConfig`
+        The section of this package. The others are gammapy's.
+
+    Examples
+    --------
+    >>> from gammapy_mimic.config import MimicAnalysisConfig
+    >>> config = MimicAnalysisConfig.from_yaml("mimic: {n_mimics: 5}")
+    >>> config.mimic.n_mimics
+    5
+    """
+
+    general: _General = _General()
+    observations: _Observations = _Observations()
+    datasets: _Datasets = _Datasets()
+    mimic: MimicConfig = MimicConfig()
+
+    @classmethod
+    def read(cls, path):
+        """Read from a YAML file.
+
+        Parameters
+        ----------
+        path : str or `~pathlib.Path`
+            File.
+
+        Returns
+        -------
+        config : `MimicAnalysisConfig`
+            Configuration.
+
+        Raises
+        ------
+        ConfigError
+            If there are mistakes in the file, with all of them.
+        """
+        path = make_path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError([f"{path}: is no text file in UTF-8"]) from error
+        return cls._from_text(text, str(path))
+
+    @classmethod
+    def from_yaml(cls, config_str):
+        """Make it from a YAML text; see `read`."""
+        return cls._from_text(config_str, "configuration")
+
+    @classmethod
+    def _from_text(cls, text, name):
+        return check_settings(cls, parse_yaml(text, name), name)
+
+    def update(self, config=None):
+        """Make a configuration with some settings replaced.
+
+        Parameters
+        ----------
+        config : str, dict or `~gammapy.analysis.AnalysisConfig`
+            YAML text or settings.
+
+        Returns
+        -------
+        config : `MimicAnalysisConfig`
+            New configuration.
+        """
+        if isinstance(config, str):
+            settings = parse_yaml(config, "update")
+        elif isinstance(config, dict):
+            settings = config
+        elif isinstance(config, AnalysisConfig):
+            settings = config.model_dump(exclude_defaults=True)
+        else:
+            raise TypeError(
+                f"config = {config!r}: must be YAML, dict or AnalysisConfig"
+            )
+        own = self.model_dump(exclude_defaults=True)
+        merged = functools.reduce(deep_update, (own, settings), {})
+        return check_settings(type(self), merged, "update")
+
+    def to_dict(self):
+        """Give the settings as plain text and numbers, as in the YAML file."""
+        return json.loads(self.model_dump_json())
+
+    def to_analysis_config(self):
+        """Give the part that is gammapy's, as `~gammapy.analysis.AnalysisConfig`."""
+        return AnalysisConfig(**self.model_dump(exclude={"mimic"}))

@@ -1,0 +1,102 @@
+"""The commented section ``mimic:`` for new configuration files."""
+
+from gammapy_mimic.config.checking import ConfigError, parse_yaml
+
+__all__ = ["template"]
+
+_GAMMAPY = """\
+# An ordinary gammapy analysis file, and below it the section "mimic:".
+observations:
+    datastore: $GAMMAPY_DATA/hess-dl3-dr1
+    obs_ids: [23523, 23526, 23559, 23592]     # the targets
+
+datasets:
+    type: 3d
+    stack: true
+    geom:
+        wcs:
+            skydir: {frame: icrs, lon: 83.633 deg, lat: 22.014 deg}
+            binsize: 0.04 deg
+            width: {width: 5 deg, height: 5 deg}
+        selection: {offset_max: 2.5 deg}
+        axes:
+            energy: {min: 0.7 TeV, max: 20 TeV, nbins: 8}
+            energy_true: {min: 0.4 TeV, max: 40 TeV, nbins: 20}
+    background:
+        method: fov_background
+    safe_mask:
+        methods: [aeff-default, offset-max]
+        parameters: {offset_max: 2.5 deg}
+"""
+
+_SECTION = """\
+# Background runs ("donors") are moved into the fields of view of the observations
+# above ("targets"). A "#" marks settings at their default.
+mimic:
+    donors:                     # runs without a bright source; all conditions hold
+        where: {TARGET_NAME: Off data}          # columns of the obs-index
+        # datastore: $GAMMAPY_DATA/hess-dl3-dr1 # default: that of the observations
+        # obs_ids: []
+        # obs_file: off_runs.txt                # one OBS_ID a line
+        # exclude: []
+
+    match:                      # largest differences of target and donor; null: any
+        airmass: 0.15           # of 1 / cos(zenith angle)
+        azimuth: 45 deg
+        # ontime: 0.1           # by how much the donor may be shorter
+        # muon_efficiency: 0.1  # relative
+        # nsb: 1.5
+        # n_tels: 0
+        # time: 30 d            # default: null
+        # galactic_latitude: 5 deg              # least one of donors, default: null
+        # keep_away: [Crab]     # sources that donors must not have, default: none
+        # relax: [azimuth]      # dropped for targets without a donor, default: none
+        # balance: false        # agree in the mean, too
+
+    scramble:                   # known sources of donors; "scramble: null": do not
+        catalogs: [gamma-cat]   # or hgps, 2hwc, 3hwc, 1LHAASO, bright
+        theta: 0.3 deg          # radius of a point-like source
+        method: shuffle         # or refill, for bright sources
+        # acceptance: events    # or background
+        # radius: 3 deg         # how far from the pointing sources are looked up
+        # also: [{name: my source, lon: 83.1 deg, lat: 21.2 deg, radius: 0.4 deg}]
+
+    # alignment: altaz          # events keep their place in the camera; or radec
+    # time: target              # or donor
+    # background: donor         # whose background model; or target
+    # irfs: donor               # whose other IRFs; or target
+    # crop: false               # shorten to the ontime of the target
+    n_mimics: 1                 # number of mimic data sets
+    random_state: 42
+    outdir: mimics
+    # compress: false
+"""
+
+
+def template(text=None):
+    """Commented configuration.
+
+    Parameters
+    ----------
+    text : str, optional
+        Text of a gammapy analysis file. It is kept as it is, and the section is
+        appended. Default is None: a complete example.
+
+    Returns
+    -------
+    text : str
+        YAML.
+
+    Raises
+    ------
+    ConfigError
+        If the text has the section already, or is no block of keys and values.
+    """
+    if text is None:
+        return f"{_GAMMAPY}\n{_SECTION}"
+    if "mimic" in parse_yaml(text, "configuration"):
+        raise ConfigError(["there is a section 'mimic' already"])
+    joined = f"{text.rstrip()}\n\n{_SECTION}" if text.strip() else _SECTION
+    # fails for a file in one pair of braces, to which nothing can be appended
+    parse_yaml(joined, "with the section 'mimic' appended, the configuration")
+    return joined

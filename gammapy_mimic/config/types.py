@@ -1,0 +1,103 @@
+"""Types of single settings; their errors tell what to write."""
+
+from typing import Annotated
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import Angle
+from astropy.time import Time
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from gammapy_mimic.catalogs import check_tags
+from gammapy_mimic.matching.cuts import check_name
+
+__all__ = [
+    "AnyAngle",
+    "Duration",
+    "Epoch",
+    "Number",
+    "PositiveAngle",
+    "known_features",
+    "known_tags",
+    "none_if_off",
+]
+
+
+def _quantity(value, *, unit):
+    """Quantity of the kind of a unit, or an error that tells what to write."""
+    example = f"{value} {unit}"
+    if isinstance(value, bool) or not isinstance(value, str | int | float | u.Quantity):
+        raise ValueError(f"must be a number with a unit, such as '5 {unit}'")
+    try:
+        quantity = u.Quantity(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be a number with a unit, such as '5 {unit}'") from error
+    if quantity.unit == u.dimensionless_unscaled and not isinstance(value, u.Quantity):
+        raise ValueError(f"needs a unit; write '{example}'")
+    if not quantity.isscalar or not np.isfinite(quantity.value):
+        raise ValueError("must be one finite value")
+    if not quantity.unit.is_equivalent(unit):
+        raise ValueError(f"{quantity.unit} is no unit of this; write it in '{unit}'")
+    return quantity
+
+
+def _angle(value):
+    return Angle(_quantity(value, unit="deg"))
+
+
+def _positive(value):
+    if not value.value > 0:
+        raise ValueError("must be larger than zero")
+    return value
+
+
+def _number(value):
+    if isinstance(value, bool | str):
+        raise ValueError("must be a plain number")
+    return value
+
+
+AS_TEXT = PlainSerializer(
+    lambda value: f"{value.value} {value.unit}",
+    when_used="json-unless-none",
+    return_type=str,
+)
+AnyAngle = Annotated[Angle, BeforeValidator(_angle), AS_TEXT]
+PositiveAngle = Annotated[
+    Angle, BeforeValidator(lambda value: _positive(_angle(value))), AS_TEXT
+]
+Duration = Annotated[
+    u.Quantity,
+    BeforeValidator(lambda value: _positive(_quantity(value, unit="d"))),
+    AS_TEXT,
+]
+Number = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+
+
+def _epoch(value):
+    try:
+        return Time(str(value)).isot
+    except ValueError as error:
+        raise ValueError("must be a date, such as '2019-10-01'") from error
+
+
+def known_features(value):
+    """Check the names of tolerances, of one or of the keys of a mapping."""
+    for name in [value] if isinstance(value, str) else value:
+        check_name(name)
+    return value
+
+
+def known_tags(value):
+    """Check the tags of catalogs."""
+    check_tags(value)
+    return value
+
+
+def none_if_off(value):
+    """Take false for None."""
+    # YAML reads "off" and "no" as false
+    return None if value is False else value
+
+
+Epoch = Annotated[str, BeforeValidator(_epoch)]
