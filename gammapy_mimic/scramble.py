@@ -26,6 +26,9 @@ _CHOICES = {"method": ("shuffle", "refill"), "acceptance": ("events", "backgroun
 MIN_OPEN_SHARE = 0.5
 """Part of a source circle at whose radii there must be off-source sky."""
 
+NEARLY_OPEN_SHARE = 0.95
+"""Part from which on it is not worth a warning."""
+
 MIN_FREE_RING = 0.25
 """Part of a ring that must be off-source if a background model gives its shape."""
 
@@ -399,7 +402,9 @@ def _check_open(field, number):
             "acceptance = 'background', or another donor"
         )
     if share < 1:
-        log.warning(
+        # a few per cent do not change what comes out
+        log.log(
+            logging.WARNING if share < NEARLY_OPEN_SHARE else logging.INFO,
             "%s: %.0f %% of its circle is at radii that sources cover at nearly all "
             "azimuths; the level there is taken from the radii next to them",
             field.label(number),

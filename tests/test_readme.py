@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gammapy_mimic.config import MimicAnalysisConfig
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -22,6 +24,13 @@ def test_example_runs(tmp_path, monkeypatch):
     mimic, donor = names["mimic"].events.table, names["donors"][0].events.table
     assert mimic.meta["MIM_DON"] == names["simulated"].donor_ids[0]
     assert len(mimic) == len(donor)
+
+
+def test_configuration_is_valid():
+    (text,) = blocks("yaml")
+    mimic = MimicAnalysisConfig.from_yaml(text).mimic
+    assert (mimic.n_mimics, mimic.donors.where) == (5, {"TARGET_NAME": "Off data"})
+    assert mimic.match.relax == ["airmass", "muon_efficiency"]
 
 
 def test_two_shell_blocks():
