@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AnnulusScrambler": "scramble",
     "DonorMatcher": "matching",
+    "MimicAnalysis": "analysis",
     "MimicCampaign": "campaign",
     "MimicMaker": "mimic",
     "MimicWriter": "writer",
@@ -26,6 +27,7 @@ _PUBLIC = {
 __all__ = [
     "AnnulusScrambler",
     "DonorMatcher",
+    "MimicAnalysis",
     "MimicCampaign",
     "MimicMaker",
     "MimicWriter",

@@ -32,7 +32,9 @@ LEVELS = {
     "plotting": 4,
     "campaign": 5,
     "demo": 5,
+    "analysis": 6,
     "cli": 6,
+    "workflow": 6,
 }
 
 

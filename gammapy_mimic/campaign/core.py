@@ -106,6 +106,57 @@ class MimicCampaign:
         """
         return self._inputs().pairs
 
+    def make(self, mimic_set=0):
+        """Make the mimics of one set in memory.
+
+        Parameters
+        ----------
+        mimic_set : int, optional
+            Which set. Default is 0.
+
+        Returns
+        -------
+        mimics : `~gammapy.data.Observations`
+            The same mimics that `run` writes. Nothing is written.
+        """
+        inputs = self._inputs()
+        return self.config.mimic.maker().run_pairs(
+            inputs.targets, inputs.donors, inputs.pairs, mimic_set=mimic_set
+        )
+
+    def store_path(self, mimic_set=0):
+        """Find the data store of a mimic set that `run` has written.
+
+        Parameters
+        ----------
+        mimic_set : int, optional
+            Which set. Default is 0.
+
+        Returns
+        -------
+        path : `~pathlib.Path` or None
+            Folder. None if it is not there, or was made from other observations or
+            with other settings of the section ``mimic``: the log tells.
+        """
+        path = expand(self.config.mimic.outdir, "mimic.outdir")
+        folder = CampaignFolder(path, compress=self.config.mimic.compress)
+        store = folder.store_path(mimic_set)
+        if not (store / "hdu-index.fits.gz").exists():
+            return None
+        relevant = ("mimic.", "observations.")
+        other = [
+            difference
+            for difference in folder.differences(self.config) or ()
+            if difference.startswith(relevant)
+        ]
+        if other:
+            log.warning(
+                "%s is not used: it was made with another configuration: %s",
+                store,
+                "; ".join(other),
+            )
+        return None if other else store
+
     def _inputs(self):
         settings = self.config.mimic
         targets = select_targets(self.config.observations)

@@ -172,7 +172,7 @@ class CampaignFolder:
             False or ``only`` is given.
         """
         self._refuse_foreign()
-        differences = self._differences(config)
+        differences = self.differences(config)
         if differences and (not overwrite or only is not None):
             raise ConfigError(
                 [
@@ -203,8 +203,19 @@ class CampaignFolder:
                 ]
             )
 
-    def _differences(self, config):
-        """Lines on what is configured otherwise; None if nothing has been made yet."""
+    def differences(self, config):
+        """Compare a configuration with the one that the folder was made with.
+
+        Parameters
+        ----------
+        config : `~gammapy_mimic.config.MimicAnalysisConfig`
+            Configuration.
+
+        Returns
+        -------
+        differences : list of str or None
+            A line for each key that differs; None if nothing has been made yet.
+        """
         if not self.config_path.exists() or not any(self.state.glob("mimic_*/*.json")):
             return None
         try:

@@ -1,0 +1,96 @@
+"""Mimics inside of gammapy's `~gammapy.analysis.Analysis`."""
+
+import logging
+
+from gammapy.analysis import Analysis
+from gammapy.analysis.config import AnalysisConfig
+from gammapy.data import DataStore
+
+from gammapy_mimic.campaign import MimicCampaign
+from gammapy_mimic.config import MimicAnalysisConfig
+
+__all__ = ["MimicAnalysis"]
+
+log = logging.getLogger(__name__)
+
+
+class MimicAnalysis(Analysis):
+    """Gammapy analysis of a mimic set, as of the targets themselves.
+
+    `get_observations` gives the mimics; all other steps (`get_datasets`, `run_fit`,
+    `get_flux_points`, `get_excess_map`, `get_light_curve`) are gammapy's own.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig`, dict, str or \
+`~pathlib.Path`
+        Configuration: gammapy's with one more section ``mimic``, or its YAML file.
+    mimic_set : int, optional
+        Which mimic set. Default is 0.
+
+    Raises
+    ------
+    ConfigError
+        If there are mistakes in the configuration.
+    ValueError
+        If there is no such mimic set.
+
+    Examples
+    --------
+    >>> from gammapy_mimic import MimicAnalysis
+    >>> analysis = MimicAnalysis("crab.yaml", mimic_set=1)  # doctest: +SKIP
+    >>> analysis.get_observations()  # doctest: +SKIP
+    >>> analysis.get_datasets()  # doctest: +SKIP
+    """
+
+    def __init__(self, config, *, mimic_set=0):
+        super().__init__(config)
+        number = self.config.mimic.n_mimics
+        if mimic_set not in range(number):
+            raise ValueError(
+                f"mimic_set = {mimic_set!r}: must be from 0 to {number - 1}, as "
+                f"mimic.n_mimics is {number}"
+            )
+        self.mimic_set = mimic_set
+
+    @property
+    def config(self):
+        """Configuration as a `~gammapy_mimic.config.MimicAnalysisConfig`."""
+        return self._config
+
+    @config.setter
+    def config(self, value):
+        if isinstance(value, MimicAnalysisConfig):
+            self._config = value
+        elif isinstance(value, AnalysisConfig | dict):
+            self._config = MimicAnalysisConfig().update(value)
+        else:
+            self._config = MimicAnalysisConfig.read(value)
+
+    def get_observations(self):
+        """Fetch the mimics.
+
+        From ``mimic.outdir`` if they are there, made with this configuration;
+        otherwise they are made in memory. Of section ``observations`` the time
+        intervals and the required IRFs are applied to them.
+        """
+        campaign = MimicCampaign(self.config)
+        path = campaign.store_path(self.mimic_set)
+        settings = self.config.observations
+        if path is None:
+            log.info("Mimics of set %d are made in memory", self.mimic_set)
+            self.observations = campaign.make(self.mimic_set)
+        else:
+            log.info("Mimics of set %d are taken from %s", self.mimic_set, path)
+            self.datastore = DataStore.from_dir(path)
+            self.observations = self.datastore.get_observations(
+                required_irf=settings.required_irf
+            )
+        # with the donors' times those of the targets mean nothing
+        start, stop = settings.obs_time.start, settings.obs_time.stop
+        if start is not None and self.config.mimic.time == "target":
+            intervals = (
+                [[start, stop]] if start.isscalar else zip(start, stop, strict=True)
+            )
+            self.observations = self.observations.select_time(list(intervals))
+        log.info("Number of mimics: %d", len(self.observations))
