@@ -127,8 +127,11 @@ def init(file, source, overwrite):
         raise click.UsageError(f"{file} exists; use --overwrite to replace it")
     from gammapy_mimic.config import template
 
-    text = None if source is None else Path(source).read_text(encoding="utf-8")
-    path.write_text(_run(template, text, file=source), encoding="utf-8")
+    text = None
+    if source is not None:
+        text = _run(_read_text, source)
+    text = _run(template, text, file=source)
+    _run(path.write_text, text, encoding="utf-8")
     click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
 
 
@@ -258,6 +261,13 @@ def _no_warning_of_missing_donors():
         yield
     finally:
         logger.setLevel(level)
+
+
+def _read_text(path):
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text file in UTF-8") from error
 
 
 def _run(function, *args, file=None, **kwargs):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -74,19 +73,16 @@ class TestGroup:
         assert invoke("--version") == f"gammapy-mimic, version {__version__}\n"
 
     def test_help_does_not_wait_for_gammapy(self):
-        """Measured with the whole start of Python; 0.15 s on an idle machine."""
+        """What takes time are these imports."""
         code = (
             "import sys; from gammapy_mimic.cli import main\n"
             "try: main(['run', '-h'])\n"
             "finally: print(sorted({'gammapy', 'astropy', 'numpy'} & set(sys.modules)))"
         )
-        start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
-        duration = time.perf_counter() - start
         assert done.stdout.splitlines()[-1] == "[]"
-        assert duration < 3
 
     @pytest.mark.parametrize(
         "args",
@@ -116,6 +112,17 @@ class TestInit:
         invoke("init", path, "--from", mine)
         assert path.read_text().startswith(mine.read_text())
         assert MimicAnalysisConfig.read(path).observations.obs_ids == [5]
+
+    def test_where_nothing_can_be_written(self, invoke, tmp_path):
+        text = invoke("init", tmp_path / "none" / "new.yaml", code=1)
+        assert "No such file" in text
+
+    def test_from_what_is_no_text(self, invoke, tmp_path):
+        (tmp_path / "old.yaml").write_bytes(b"\xff\xfe\xf1")
+        options = "--from", tmp_path / "old.yaml"
+        text = invoke("init", tmp_path / "new.yaml", *options, code=1)
+        assert "old.yaml is no text file" in text
+        assert not (tmp_path / "new.yaml").exists()
 
     def test_from_what_has_the_section(self, invoke, tmp_path):
         mine = tmp_path / "mine.yaml"
