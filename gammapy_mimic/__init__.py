@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AnnulusScrambler": "scramble",
     "DonorMatcher": "matching",
+    "LocationFaker": "location_faker",
     "MimicAnalysis": "analysis",
     "MimicCampaign": "campaign",
     "MimicMaker": "mimic",
@@ -27,6 +28,7 @@ _PUBLIC = {
 __all__ = [
     "AnnulusScrambler",
     "DonorMatcher",
+    "LocationFaker",
     "MimicAnalysis",
     "MimicCampaign",
     "MimicMaker",

@@ -5,11 +5,17 @@ import copy
 import numpy as np
 from astropy import units as u
 from astropy.coordinates.erfa_astrom import ErfaAstromInterpolator, erfa_astrom
+from astropy.io import fits
 from gammapy.data import Observation
 from gammapy.irf import Background3D, FoVAlignment
-from gammapy.irf.io import IRF_DL3_HDU_SPECIFICATION
+from gammapy.irf.io import (
+    IRF_DL3_HDU_SPECIFICATION,
+    UnknownHDUClass,
+    _get_hdu_type_and_class,
+)
 from gammapy.maps import MapAxis
 from gammapy.utils.fits import HDULocation
+from gammapy.utils.scripts import make_path
 
 __all__ = [
     "background",
@@ -22,6 +28,7 @@ __all__ = [
     "irf_specification",
     "livetime_fraction",
     "new_observation",
+    "open_run",
     "rad_max_table",
     "source_paths",
     "to_gadf_alignment",
@@ -292,6 +299,74 @@ def source_paths(observation):
     values = vars(observation).values()
     locations = [value for value in values if isinstance(value, HDULocation)]
     return {location.path(abs_path=True) for location in locations}
+
+
+def open_run(path):
+    """Open the run of one file, from which each part is read when it is needed.
+
+    `gammapy.data.Observation.read` reads all of it at once, so that nobody knows
+    any more where an IRF came from.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        FITS file with EVENTS, GTI and perhaps IRFs, which are found by their
+        HDUCLAS keywords, whatever the names of their HDUs are.
+
+    Returns
+    -------
+    observation : `~gammapy.data.Observation`
+        Run.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is no FITS file.
+    ValueError
+        If it has no EVENTS or no GTI HDU, or no OBS_ID.
+    """
+    path = make_path(path)
+    with fits.open(path) as hdulist:
+        headers = [(hdu.name, hdu.header) for hdu in hdulist[1:]]
+    found, obs_id = {}, None
+    for name, header in headers:
+        hdu_type, hdu_class = _type_and_class(name, header)
+        if hdu_type is None or hdu_type in found:
+            continue
+        found[hdu_type] = _location(path, name, hdu_class)
+        if hdu_type == "events":
+            obs_id = header.get("OBS_ID")
+    for part in ("events", "gti"):
+        if part not in found:
+            raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
+    if not str(obs_id).strip().isdigit():
+        raise ValueError(f"{path}: OBS_ID = {obs_id!r} of EVENTS is not an integer")
+    name = found["events"].hdu_name
+    found["pointing"] = _location(path, name, "pointing")
+    found["meta"] = _location(path, name, "observation_metadata")
+    return Observation(obs_id=int(obs_id), **found)
+
+
+def _location(path, hdu_name, hdu_class):
+    return HDULocation(
+        hdu_class=hdu_class,
+        file_dir=str(path.parent.absolute()),
+        file_name=path.name,
+        hdu_name=hdu_name,
+    )
+
+
+def _type_and_class(name, header):
+    """Gammapy's type and class of an HDU; None for one that it does not know."""
+    for known in ("events", "gti"):
+        if known in (str(header.get("HDUCLAS1", "")).lower(), name.lower()):
+            return known, known
+    if str(header.get("HDUCLAS1", "")).lower() != "response":
+        return None, None
+    try:
+        return _get_hdu_type_and_class(header)
+    except UnknownHDUClass:
+        return None, None
 
 
 def new_observation(observation, **changes):

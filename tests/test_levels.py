@@ -32,6 +32,7 @@ LEVELS = {
     "plotting": 4,
     "campaign": 5,
     "demo": 5,
+    "location_faker": 5,
     "analysis": 6,
     "cli": 6,
     "workflow": 6,

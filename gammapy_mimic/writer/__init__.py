@@ -9,6 +9,6 @@ From the bottom up: `tables` turns columns into bytes, `headers` metadata into c
 events and good times; `index` makes the two index tables; `store` writes files.
 """
 
-from gammapy_mimic.writer.store import MimicWriter, write_datastore
+from gammapy_mimic.writer.store import MimicWriter, write_datastore, write_run
 
-__all__ = ["MimicWriter", "write_datastore"]
+__all__ = ["MimicWriter", "write_datastore", "write_run"]

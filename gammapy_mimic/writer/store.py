@@ -20,7 +20,7 @@ from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
 from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
 from gammapy_mimic.writer.tables import primary_hdu
 
-__all__ = ["MimicWriter", "write_datastore"]
+__all__ = ["MimicWriter", "write_datastore", "write_run"]
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,7 @@ class MimicWriter:
             seen.add(obs_id)
         paths = [self.path / OBS_INDEX, self.path / HDU_INDEX]
         for path in [*paths, *map(self.file_path, seen)]:
-            self._check_new(path)
-
-    def _check_new(self, path):
-        """Raise an error for an existing file that must not be replaced."""
-        if not self.overwrite and path.exists():
-            raise FileExistsError(
-                f"{path} exists; use overwrite=True or another folder"
-            )
+            _check_new(path, self.overwrite)
 
     def write(self, observation):
         """Write the file of one observation.
@@ -112,18 +105,11 @@ class MimicWriter:
         if obs_id in self._written:
             raise _duplicate(obs_id)
         path = self.file_path(obs_id)
-        self._check_new(path)
+        _check_new(path, self.overwrite)
         self._check_sources(observation, obs_id)
-        header, n_events, hdus = run_hdus(observation)
-        content = primary_hdu() + b"".join(hdu.content for hdu in hdus)
-        content = compress(content) if self.compress else content
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write_file(path, content, before=self._remove_index)
+        rows = _write_run(observation, path, before=self._remove_index)
         self._written.add(obs_id)
-        log.info("OBS_ID %s: %d events written to %s", obs_id, n_events, path)
-        return index_rows(
-            header, n_events, hdus, file_name=path.name, size=len(content)
-        )
+        return rows
 
     def _check_sources(self, observation, obs_id):
         """Raise an error if what a run is to be read from has been overwritten."""
@@ -159,10 +145,53 @@ class MimicWriter:
                 raise _duplicate(first["obs"]["OBS_ID"])
         contents = {OBS_INDEX: obs_index(rows, obs_table), HDU_INDEX: hdu_index(rows)}
         for name in contents:
-            self._check_new(self.path / name)
+            _check_new(self.path / name, self.overwrite)
         self._remove_index()
         for name, content in contents.items():
             _write_file(self.path / name, gzip.compress(content, 9, mtime=0))
+
+
+def write_run(observation, path, *, overwrite=False):
+    """Write one observation to one file, without index tables.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation, not changed.
+    path : str or `~pathlib.Path`
+        File; its folder is made if need be. It is compressed if its name ends with
+        ``.gz``.
+    overwrite : bool, optional
+        Whether an existing file may be replaced. Default is False.
+
+    Raises
+    ------
+    ValueError
+        If the OBS_ID is not an integer, or the run has no events, GTI, pointing or
+        location.
+    FileExistsError
+        If the file is there already and ``overwrite`` is False.
+    """
+    path = make_path(path)
+    _check_new(path, overwrite)
+    _write_run(observation, path)
+
+
+def _write_run(observation, path, *, before=None):
+    """Write the file of a run; gives its rows for the index."""
+    header, n_events, hdus = run_hdus(observation)
+    content = primary_hdu() + b"".join(hdu.content for hdu in hdus)
+    content = compress(content) if path.suffix == ".gz" else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_file(path, content, before=before)
+    log.info("OBS_ID %s: %d events written to %s", header["OBS_ID"], n_events, path)
+    return index_rows(header, n_events, hdus, file_name=path.name, size=len(content))
+
+
+def _check_new(path, overwrite):
+    """Raise an error for an existing file that must not be replaced."""
+    if not overwrite and path.exists():
+        raise FileExistsError(f"{path} exists; use overwrite=True or another folder")
 
 
 def _duplicate(obs_id):

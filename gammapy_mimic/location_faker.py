@@ -1,0 +1,134 @@
+"""`LocationFaker`: mimics from file to file."""
+
+import logging
+
+from astropy import units as u
+from gammapy.utils.scripts import make_path
+
+from gammapy_mimic import compat
+from gammapy_mimic.mimic import MimicMaker
+from gammapy_mimic.scramble import AnnulusScrambler
+from gammapy_mimic.writer import write_run
+
+__all__ = ["LocationFaker"]
+
+log = logging.getLogger(__name__)
+
+
+class LocationFaker:
+    """Move the events of one DL3 file into the field of view of another one.
+
+    A front for those who work with single files: a file goes in, a file comes out.
+    `~gammapy_mimic.MimicMaker` and `~gammapy_mimic.AnnulusScrambler` do the work. IRFs
+    that nobody changes are passed through byte for byte.
+
+    Parameters
+    ----------
+    alignment, time, irfs, crop, allow_other_telescope : optional
+        See `~gammapy_mimic.MimicMaker`. The default ``alignment="altaz"`` keeps the
+        place in the camera, ``"radec"`` that in the RA/Dec-aligned field of view.
+    method, acceptance : str, optional
+        See `~gammapy_mimic.AnnulusScrambler`.
+    random_state : None, int, `~numpy.random.SeedSequence` or \
+`~numpy.random.Generator`, optional
+        Seed. Default is None: another result of scrambling each time.
+
+    Examples
+    --------
+    >>> from gammapy_mimic import LocationFaker
+    >>> faker = LocationFaker()
+    >>> faker.convert_fov("12345.fits", "98765.fits", "mimic.fits")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        alignment="altaz",
+        time="target",
+        irfs="donor",
+        crop=False,
+        allow_other_telescope=False,
+        method="shuffle",
+        acceptance="events",
+        random_state=None,
+    ):
+        self._mimic = {
+            "alignment": alignment,
+            "time": time,
+            "irfs": irfs,
+            "crop": crop,
+            "allow_other_telescope": allow_other_telescope,
+            "random_state": random_state,
+        }
+        self._scramble = {"method": method, "acceptance": acceptance}
+        # wrong options are to be told now, not with the first file
+        MimicMaker(**self._mimic)
+        AnnulusScrambler([], **self._scramble)
+
+    def convert_fov(
+        self,
+        source_file,
+        faked_file,
+        output_name,
+        overwrite=False,
+        copy_background=False,
+        scramble_point=None,
+        scramble_theta=0.3,
+    ):
+        """Make a mimic of one file with the events of another one.
+
+        Parameters
+        ----------
+        source_file : str or `~pathlib.Path`
+            File of the target, the run that is to be mimicked.
+        faked_file : str or `~pathlib.Path`
+            File of the donor, the run that gives the events.
+        output_name : str or `~pathlib.Path`
+            File for the mimic; compressed if it ends with ``.gz``. Its folder is made
+            if need be.
+        overwrite : bool, optional
+            Replace an existing file. Default is False.
+        copy_background : bool, optional
+            Give the mimic the background model of the target and not that of the
+            donor. Default is False.
+        scramble_point : optional
+            Known sources of the donor that are scrambled before: positions,
+            circles, names or a region file, see `~gammapy_mimic.AnnulusScrambler`.
+            Default is None.
+        scramble_theta : float or `~astropy.coordinates.Angle`, optional
+            Radius of the sources, as a number in degrees. Default is 0.3.
+
+        Returns
+        -------
+        mimic : `~gammapy.data.Observation`
+            What was written.
+
+        Raises
+        ------
+        OSError
+            If a file is not there, is no FITS file, or exists already.
+        ValueError
+            If a file is no DL3 file, the runs do not go together, or the output is
+            one of the inputs.
+        """
+        inputs = [make_path(source_file), make_path(faked_file)]
+        output = make_path(output_name)
+        if output.resolve() in [path.resolve() for path in inputs]:
+            raise ValueError(f"output_name = {str(output)!r}: is one of the inputs")
+        if output.exists() and not overwrite:
+            raise FileExistsError(f"{output} exists; use overwrite=True")
+        target, donor = (compat.open_run(path) for path in inputs)
+        maker = MimicMaker(
+            background="target" if copy_background else "donor",
+            scrambler=self._make_scrambler(scramble_point, scramble_theta),
+            **self._mimic,
+        )
+        mimic = maker.run(target, donor)
+        write_run(mimic, output, overwrite=overwrite)
+        return mimic
+
+    def _make_scrambler(self, sources, theta):
+        if sources is None or (isinstance(sources, list | tuple) and not sources):
+            return None
+        theta = theta if isinstance(theta, u.Quantity | str) else theta * u.deg
+        return AnnulusScrambler(sources, theta=theta, **self._scramble)
