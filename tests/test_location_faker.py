@@ -69,7 +69,9 @@ def test_known_sources_are_scrambled(files, tmp_path):
     faker.convert_fov(*paths, output, scramble_point=SOURCES, scramble_theta=0.25)
     residuals = scramble_residuals([Observation.read(output)])
     assert_allclose(residuals["THETA"], 0.25)
-    separation = SkyCoord(residuals["RA"], residuals["DEC"]).separation(SkyCoord(SOURCES))
+    separation = SkyCoord(residuals["RA"], residuals["DEC"]).separation(
+        SkyCoord(SOURCES)
+    )
     assert_allclose(separation.deg, 0, atol=1e-9)
     first = output.read_bytes()
     faker.convert_fov(
