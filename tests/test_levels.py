@@ -27,6 +27,7 @@ LEVELS = {
     "scramble": 2,
     "writer": 3,
     "checks": 3,
+    "validation": 3,
     "simulation": 3,
     "config": 4,
     "plotting": 4,

@@ -1,0 +1,33 @@
+"""Numbers that tell how far a result can be trusted.
+
+Each result is a small object with a ``table`` and a way to draw it. Nothing here looks
+at a target unless it is handed one.
+
+`reduction` makes data sets of runs with gammapy; `significance`, `systematic` and
+`field` measure on them.
+"""
+
+from gammapy_mimic.validation.field import FieldChecks, field_checks
+from gammapy_mimic.validation.reduction import reduce_runs
+from gammapy_mimic.validation.significance import (
+    SignificanceDistribution,
+    TargetSignificance,
+    significance_distribution,
+    target_significance,
+)
+from gammapy_mimic.validation.systematic import (
+    BackgroundSystematic,
+    background_systematic,
+)
+
+__all__ = [
+    "BackgroundSystematic",
+    "FieldChecks",
+    "SignificanceDistribution",
+    "TargetSignificance",
+    "background_systematic",
+    "field_checks",
+    "reduce_runs",
+    "significance_distribution",
+    "target_significance",
+]

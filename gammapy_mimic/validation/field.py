@@ -1,0 +1,81 @@
+"""Whether a mimic looks as its donor does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from gammapy.irf import FoVAlignment
+from scipy.stats import ks_2samp
+
+from gammapy_mimic.events import event_positions, fov_coordinates
+
+__all__ = ["FieldChecks", "field_checks"]
+
+
+@dataclass(frozen=True)
+class FieldChecks:
+    """Comparison of a donor and its mimic.
+
+    Attributes
+    ----------
+    table : `~astropy.table.Table`
+        Rows "offset2", "azimuth" and "energy": two-sided Kolmogorov-Smirnov distance
+        and P_VALUE. Azimuths are those in the camera, from the zenith.
+    gradients : `~astropy.table.Table`
+        Rows "donor" and "mimic": GRADIENT, the relative change of the rate towards
+        higher altitude, and its ERROR, in 1 / deg.
+    """
+
+    table: Table
+    gradients: Table
+
+
+def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
+    """Compare the fields of view of a donor and its mimic, in the camera.
+
+    Without scrambling and cropping they are equal for ``alignment="altaz"``.
+
+    Parameters
+    ----------
+    donor, mimic : `~gammapy.data.Observation`
+        The two runs.
+    offset_max : `~astropy.coordinates.Angle`, optional
+        Largest offset of the events that are compared. Default is 2 deg.
+    energy_range : `~astropy.units.Quantity`, optional
+        Energies that are compared, shape (2,). Default is None: all.
+
+    Returns
+    -------
+    checks : `FieldChecks`
+        Comparison.
+    """
+    fields = [_field(run, offset_max, energy_range) for run in (donor, mimic)]
+    rows = []
+    for number, name in enumerate(("offset2", "azimuth", "energy")):
+        test = ks_2samp(fields[0][number], fields[1][number], method="asymp")
+        rows.append((name, test.statistic, test.pvalue))
+    table = Table(rows=rows, names=["QUANTITY", "DISTANCE", "P_VALUE"])
+    gradients = [
+        (name, *it[3]) for name, it in zip(("donor", "mimic"), fields, strict=True)
+    ]
+    gradients = Table(rows=gradients, names=["RUN", "GRADIENT", "ERROR"])
+    gradients["GRADIENT"].unit = gradients["ERROR"].unit = u.Unit("deg-1")
+    return FieldChecks(table, gradients)
+
+
+def _field(run, offset_max, energy_range):
+    """Offset squared, azimuth, energy, and (gradient, error)."""
+    events = run.events
+    position = event_positions(events.table)
+    lon, lat = fov_coordinates(position, events.time, run, FoVAlignment.ALTAZ)
+    x, y = lon.to_value("deg"), lat.to_value("deg")
+    energy = events.energy.to_value("TeV")
+    used = np.hypot(x, y) < offset_max.to_value("deg")
+    if energy_range is not None:
+        low, high = energy_range.to_value("TeV")
+        used &= (energy >= low) & (energy < high)
+    x, y, energy = x[used], y[used], energy[used]
+    # for a rate f(offset) (1 + g y): <y> = g <y^2>
+    gradient = y.mean() / np.mean(y**2), 1 / np.sqrt(np.sum(y**2))
+    return x**2 + y**2, np.arctan2(x, y), energy, gradient
