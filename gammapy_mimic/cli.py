@@ -53,7 +53,8 @@ def main(log_level):
     """Mimic observations: background runs in the field of view of a target.
 
     A session: "init" writes a configuration, "pairs" shows which donors there are,
-    "run" makes the mimics, "check" reads them again. "demo" needs nothing.
+    "run" makes the mimics, "check" reads them again, "report" tells what they say.
+    "demo" needs nothing.
 
     \b
     Exit codes: 0 all is well; 1 something is missing, broken or failed;
@@ -240,6 +241,23 @@ class ConfigException(click.ClickException):
     """Mistake in a configuration: exit code 2."""
 
     exit_code = 2
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
+def report(folder, unblind, overwrite):
+    """Write report.html on the campaign in DIR: what its mimics tell.
+
+    What the targets have at the position of interest is not looked at, unless you
+    say --unblind.
+    """
+    _set_up()
+    from gammapy_mimic.report import write_report
+
+    path = _run(write_report, folder, unblind=unblind, overwrite=overwrite)
+    click.echo(f"Wrote {path}")
 
 
 def _set_up():

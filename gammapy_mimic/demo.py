@@ -19,7 +19,7 @@ from regions import CircleSkyRegion
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic import MimicMaker
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
-from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic.residuals import scramble_residuals, scramble_seed
 from gammapy_mimic.scramble import AnnulusScrambler
 from gammapy_mimic.simulation import simulate_datastore
 from gammapy_mimic.writer import write_datastore
@@ -147,13 +147,9 @@ def _draw_scrambled(store, mimics, pairs, scrambler, folder):
         header = _run(mimics, target_id).events.table.meta
         if header.get("SCR_NSRC", 0) == 0:
             continue
-        key = [int(part) for part in header["SCR_SKEY"].split(",") if part]
-        entropy = [int(word) for word in header["SCR_SEED"].split(",")]
-        seed = np.random.SeedSequence(
-            entropy[0] if len(entropy) == 1 else entropy, spawn_key=key
-        )
         donor = _run(store, donor_id)
-        axes = plot_scramble(donor, scrambler.run(donor, random_state=seed), scrambler)
+        scrambled = scrambler.run(donor, random_state=scramble_seed(header))
+        axes = plot_scramble(donor, scrambled, scrambler)
         axes[0].figure.savefig(folder / f"scrambled_{donor_id}.png", dpi=80)
 
 

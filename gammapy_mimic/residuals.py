@@ -6,7 +6,12 @@ from astropy.table import Table, vstack
 
 from gammapy_mimic import __version__
 
-__all__ = ["residual_table", "scramble_header", "scramble_residuals"]
+__all__ = [
+    "residual_table",
+    "scramble_header",
+    "scramble_residuals",
+    "scramble_seed",
+]
 
 _CARDS = {
     "NA": "SOURCE",
@@ -63,6 +68,26 @@ def scramble_header(header, rows, *, settings, sequence):
     if history:
         header["HISTORY"] = history
     return header
+
+
+def scramble_seed(header):
+    """Seed with which a run was scrambled, from its EVENTS header.
+
+    Parameters
+    ----------
+    header : mapping
+        Header of a scrambled run, or of a mimic that was made of one.
+
+    Returns
+    -------
+    sequence : `~numpy.random.SeedSequence`
+        With it the same scrambler gives the same run again.
+    """
+    entropy = [int(word) for word in header["SCR_SEED"].split(",")]
+    key = [int(part) for part in header["SCR_SKEY"].split(",") if part]
+    return np.random.SeedSequence(
+        entropy[0] if len(entropy) == 1 else entropy, spawn_key=key
+    )
 
 
 def residual_table(rows, obs_id=None):

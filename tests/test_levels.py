@@ -35,6 +35,7 @@ LEVELS = {
     "demo": 5,
     "location_faker": 5,
     "analysis": 6,
+    "report": 6,
     "cli": 6,
     "workflow": 6,
 }

@@ -75,7 +75,7 @@ class SignificanceDistribution:
         ax.set_yscale("log")
         ax.set_ylim(1e-4, 1)
         ax.set_xlabel("Significance")
-        ax.legend()
+        ax.legend(loc="lower center")
         return ax
 
 

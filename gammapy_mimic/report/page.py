@@ -1,0 +1,177 @@
+"""The HTML page of a report: words, tables and pictures in one file."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+
+from gammapy_mimic import __version__
+from gammapy_mimic.campaign.folder import write_text
+from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
+from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
+
+__all__ = ["write_report"]
+
+_STYLE = """
+body {font: 16px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em}
+table {border-collapse: collapse; font-size: 13px; margin: 1em 0}
+td, th {border: 1px solid #bbb; padding: 2px 8px; text-align: right}
+img {max-width: 100%} figure {margin: 1.5em 0} figcaption {color: #555}
+.note {background: #f4f4f4; padding: .5em 1em; border-left: 4px solid #888}
+"""
+
+_HESS = (
+    "This work made use of data from the H.E.S.S. DL3 public test data release 1 "
+    "(HESS DL3 DR1, H.E.S.S. collaboration, 2018)."
+)
+
+
+def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
+    """Write the report of a campaign.
+
+    Parameters
+    ----------
+    folder : str or `~pathlib.Path`
+        Folder of the campaign, ``mimic.outdir``.
+    unblind : bool, optional
+        Show what the targets themselves have at the position of interest. Default
+        is False: their data are not opened.
+    overwrite : bool, optional
+        Replace an earlier report. Default is False.
+    n_toys : int, optional
+        Number of toys by which significance maps are calibrated. Default is 30.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        File ``report.html``. It needs no other file and no network. The figures are
+        also in ``figures/``, the systematic in ``systematic.ecsv``.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no finished campaign, or a run has no background model.
+    FileExistsError
+        If there is a report already and ``overwrite`` is False.
+    """
+    path = Path(folder) / "report.html"
+    campaign = Campaign.read(folder)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
+    found = measure(campaign, unblind=unblind, n_toys=n_toys)
+    figures = Path(folder) / "figures"
+    figures.mkdir(exist_ok=True)
+    pictures = []
+    for name, caption, figure in draw_figures(campaign, found):
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=90)
+        (figures / f"{name}.png").write_bytes(content.getvalue())
+        pictures.append(_picture(content.getvalue(), caption))
+    found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
+    write_text(path, [_page(campaign, found, pictures)])
+    return path
+
+
+def _page(campaign, found, pictures):
+    title = f"Mimics in {campaign.path.absolute().name}"
+    parts = [
+        f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{html.escape(title)}</h1>",
+        *_summary(campaign, found),
+        "<h2>Donors</h2>",
+        f"<pre>{html.escape(campaign.pairs.summary())}</pre>",
+        pictures[0],
+        "<h2>Significance of an empty sky</h2>",
+        *(_distribution(*item) for item in found.distributions.items()),
+        *pictures[1:3],
+        "<h2>Systematic error of the background</h2>",
+        _table(found.systematic.table),
+        pictures[3],
+        "<h2>Scrambled sources</h2>",
+        _table(found.residuals) if len(found.residuals) else "<p>None.</p>",
+        "<h2>Donor and mimic in the camera</h2>",
+        *(
+            f"<h3>Run {obs_id}</h3>{_table(check.table)}{_table(check.gradients)}"
+            for obs_id, check in found.checks.items()
+        ),
+        f"<h2>Pictures</h2><p>Mimics of the first set, up to {MAX_PAIRS}; scrambled "
+        f"donors of all sets, up to {MAX_SCRAMBLED}.</p>",
+        *pictures[4:],
+        "</body></html>",
+    ]
+    return "\n".join(parts)
+
+
+def _summary(campaign, found):
+    """Paragraph with all headline numbers, as for a paper."""
+    rows = [it.table[0] for it in found.distributions.values()]
+    mean, width = (
+        np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
+    )
+    level = found.systematic.table[0]
+    mimic, libraries = campaign.config.mimic, campaign.provenance["libraries"]
+    donors = np.unique(np.ma.asarray(campaign.pairs["DONOR_OBS_ID"]).compressed())
+    versions = ", ".join(f"{name} {value}" for name, value in libraries.items())
+    text = (
+        f"{len(campaign.sets)} mimic sets with {level['N_RUNS']} runs were made from "
+        f"{len(donors)} donors "
+        f"(alignment {mimic.alignment}, times of the {mimic.time}, background model of "
+        f"the {mimic.background}, random_state {mimic.random_state}). "
+        f"Relative to Poisson toys, their significance maps have means of "
+        f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} to "
+        f"{width.max():.2f}. Counts over predicted background are "
+        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} in the mean; they scatter "
+        f"from run to run by {level['RMS']:.1%}, of which {level['POISSON']:.1%} are "
+        f"Poisson: an intrinsic systematic of {level['SYSTEMATIC']:.1%} ± "
+        f"{level['SYSTEMATIC_ERR']:.1%}."
+    )
+    yield f"<p>{html.escape(text)}</p>"
+    place = found.position.to_string("decimal", precision=3)
+    values = ", ".join(f"{value:+.1f}" for value in found.significances)
+    text = (
+        f"At the position of interest (ICRS {place} deg, radius {ON_RADIUS}) the "
+        f"mimic sets have significances of {values}. "
+    )
+    if found.target is None:
+        text += (
+            "This report is blinded: the data of the targets were not opened. "
+            "To unblind it: gammapy-mimic report --unblind."
+        )
+    else:
+        larger = np.sum(found.significances >= found.target)
+        p_value = (larger + 1) / (len(found.significances) + 1)
+        text += (
+            f"The targets have {found.target:+.1f}: empirical p-value {p_value:.3f} "
+            f"(the least possible one with {len(found.significances)} sets is "
+            f"{1 / (len(found.significances) + 1):.3f})."
+        )
+    yield f"<p class='note'>{html.escape(text)}</p>"
+    yield f"<p>gammapy_mimic {__version__}; made with {html.escape(versions)}.</p>"
+    header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
+    if str(header.get("TELESCOP")).upper() == "HESS":
+        yield f"<p>{_HESS}</p>"
+
+
+def _distribution(number, distribution):
+    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}"
+
+
+def _table(table):
+    """Table in HTML, with four digits."""
+    table = table.copy()
+    for column in table.itercols():
+        if column.dtype.kind == "f":
+            column.info.format = ".4g"
+    return "\n".join(table.pformat(max_lines=-1, max_width=-1, html=True))
+
+
+def _picture(content, caption):
+    data = base64.b64encode(content).decode("ascii")
+    return (
+        f"<figure><img alt='{html.escape(caption)}' "
+        f"src='data:image/png;base64,{data}'>"
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
