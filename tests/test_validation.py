@@ -8,6 +8,7 @@ from astropy.time import Time
 from gammapy.datasets import MapDataset
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling import Fit
+from gammapy.stats import WStatCountsStatistic
 from numpy.testing import assert_allclose, assert_array_equal
 from regions import CircleSkyRegion
 from runs import make_run
@@ -111,12 +112,25 @@ def test_wrong_arguments():
         reduce_runs([make_run("no_bkg")], CENTER)
 
 
-def test_distribution_is_drawn():
-    from matplotlib.figure import Figure
+def test_runs_instead_of_a_data_set():
+    run = simulate_observation(CENTER, START, random_state=1)
+    found = significance_distribution([run], position=CENTER, n_toys=0)
+    expected = significance_distribution(reduce_runs([run], CENTER), n_toys=0)
+    assert_array_equal(found.values[0], expected.values[0])
+    with pytest.raises(ValueError, match="position = None"):
+        significance_distribution([run])
 
+
+def test_distribution_is_drawn():
     found = significance_distribution(make_dataset(5.0), n_toys=0)
-    ax = found.plot(Figure().add_subplot())
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    # image and colour bar, all energies, by energy
+    image, total, by_energy = (found.peek().axes[k] for k in (0, 2, 3))
+    values = image.images[-1].get_array().compressed()
+    values = values[np.isfinite(values)]
+    assert_allclose(np.sort(values), np.sort(found.values[0]))
+    assert len(by_energy.get_legend().get_texts()) == 2
+    assert total.get_yscale() == "log"
+    labels = [text.get_text() for text in total.get_legend().get_texts()]
     row = found.table[0]
     assert labels == ["N(0, 1)", f"mean {row['MEAN']:.2f}, width {row['WIDTH']:.2f}"]
 
@@ -134,17 +148,28 @@ def test_source_in_the_target_is_seen_by_the_target_only():
     assert found.p_value_error == pytest.approx(np.sqrt(0.1 * 0.9 / 10))
 
 
+def test_target_is_drawn_as_a_line():
+    found = TargetSignificance(np.array([0.1, -0.4, 1.2]), 3.0)
+    labels = [it.get_text() for it in found.peek().axes[0].get_legend().get_texts()]
+    assert set(labels) == {"mimic sets", "targets: 3.0"}
+    blind = TargetSignificance(found.mimics).peek().axes[0]
+    assert not blind.lines
+
+
 def test_blind_unless_the_target_is_given():
     found = target_significance([make_dataset(5.0)], CENTER)
     assert (found.target, found.p_value, found.p_value_error) == (None, None, None)
 
 
-def p_values(shift, seed):
+def p_values(signal, seed):
+    """200 experiments: Li & Ma significances of Poisson counts, 99 mimics each."""
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(200):
-        mimics, target = rng.normal(size=99), rng.normal() + shift
-        found.append(TargetSignificance(mimics, target).p_value)
+    alpha, expected = 0.1, 40
+    on = rng.poisson(expected, (200, 100))
+    on[:, 0] += rng.poisson(signal, 200)
+    off = rng.poisson(expected / alpha, (200, 100))
+    significance = WStatCountsStatistic(on, off, alpha).sqrt_ts
+    found = [TargetSignificance(row[1:], row[0]).p_value for row in significance]
     return np.array(found)
 
 
@@ -152,10 +177,10 @@ def test_p_values_of_empty_experiments_are_uniform():
     """200 experiments of 99 mimics each; KS test at a false-alarm rate of 1e-3.
 
     p-values are multiples of 1/100: half a step is taken off. Negative control: a
-    signal of one deviation in each target.
+    signal of one deviation, 6 counts, in each target.
     """
     assert kstest(p_values(0, 3) - 0.005, "uniform").pvalue > 1e-3
-    assert kstest(p_values(1, 3) - 0.005, "uniform").pvalue < 1e-3
+    assert kstest(p_values(6, 3) - 0.005, "uniform").pvalue < 1e-3
 
 
 # --- the systematic of the background ---------------------------------------------
@@ -260,6 +285,13 @@ def test_bins_and_files(systematic, tmp_path):
     assert read.table["ENERGY_MIN"].unit == u.TeV
 
 
+def test_systematic_is_drawn(systematic):
+    ax, correlation = systematic.peek().axes[:2]
+    assert len(ax.patches) == len(systematic.table)
+    assert ax.get_xticklabels()[0].get_text() == "all"
+    assert_allclose(correlation.images[0].get_array(), systematic.correlation)
+
+
 def fitted_norm(systematic, exposure):
     """Norm fitted to counts that are 30 % above the model."""
     dataset = make_dataset(exposure)
@@ -300,6 +332,7 @@ def test_field_of_a_mimic_is_that_of_its_donor():
     same = field_checks(donor, MimicMaker().run(target, donor))
     assert np.all(same.table["P_VALUE"] > 0.99)
     assert_allclose(*same.gradients["GRADIENT"], rtol=1e-3)
+    assert len(same.peek().axes) == 3
     # control: turned in the camera, the azimuths are others
     turned = field_checks(donor, MimicMaker(alignment="radec").run(target, donor))
     p_value = dict(zip(turned.table["QUANTITY"], turned.table["P_VALUE"], strict=True))

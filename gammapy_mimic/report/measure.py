@@ -16,6 +16,7 @@ from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.residuals import scramble_residuals
 from gammapy_mimic.validation import (
+    TargetSignificance,
     background_systematic,
     field_checks,
     reduce_runs,
@@ -124,11 +125,20 @@ class Measurement:
 
     position: SkyCoord
     distributions: dict = field(default_factory=dict)
-    significances: np.ndarray = None
-    target: object = None
+    at_position: TargetSignificance = None
     systematic: object = None
     residuals: Table = None
     checks: dict = field(default_factory=dict)
+
+    @property
+    def significances(self):
+        """Significance at the position in each mimic set."""
+        return self.at_position.mimics
+
+    @property
+    def target(self):
+        """Significance of the targets; None in a blinded report."""
+        return self.at_position.target
 
 
 def measure(campaign, *, unblind=False, n_toys=30):
@@ -160,14 +170,13 @@ def measure(campaign, *, unblind=False, n_toys=30):
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = number
         residuals.append(table)
-    found.significances = np.array(single)
     found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
     edges = [0, 1] * geometry["offset_max"]
     found.systematic = background_systematic(
         campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
     )
-    if unblind:
-        found.target = _of_target(campaign, position, geometry)
+    target = _of_target(campaign, position, geometry) if unblind else None
+    found.at_position = TargetSignificance(np.array(single), target)
     found.checks = _checks(campaign)
     return found
 

@@ -63,12 +63,12 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
     found = measure(campaign, unblind=unblind, n_toys=n_toys)
     figures = Path(folder) / "figures"
     figures.mkdir(exist_ok=True)
-    pictures = []
+    pictures = {}
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=90)
         (figures / f"{name}.png").write_bytes(content.getvalue())
-        pictures.append(_picture(content.getvalue(), caption))
+        pictures[name] = _picture(content.getvalue(), caption)
     found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
     write_text(path, [_page(campaign, found, pictures)])
     return path
@@ -83,23 +83,24 @@ def _page(campaign, found, pictures):
         *_summary(campaign, found),
         "<h2>Donors</h2>",
         f"<pre>{html.escape(campaign.pairs.summary())}</pre>",
-        pictures[0],
+        pictures.pop("pairs"),
         "<h2>Significance of an empty sky</h2>",
-        *(_distribution(*item) for item in found.distributions.items()),
-        *pictures[1:3],
+        pictures.pop("position"),
+        *(_distribution(*item, pictures) for item in found.distributions.items()),
         "<h2>Systematic error of the background</h2>",
         _table(found.systematic.table),
-        pictures[3],
+        pictures.pop("systematic"),
         "<h2>Scrambled sources</h2>",
         _table(found.residuals) if len(found.residuals) else "<p>None.</p>",
         "<h2>Donor and mimic in the camera</h2>",
         *(
             f"<h3>Run {obs_id}</h3>{_table(check.table)}{_table(check.gradients)}"
+            f"{pictures.pop(f'field_{obs_id}')}"
             for obs_id, check in found.checks.items()
         ),
         f"<h2>Pictures</h2><p>Mimics of the first set, up to {MAX_PAIRS}; scrambled "
         f"donors of all sets, up to {MAX_SCRAMBLED}.</p>",
-        *pictures[4:],
+        *pictures.values(),
         "</body></html>",
     ]
     return "\n".join(parts)
@@ -141,10 +142,10 @@ def _summary(campaign, found):
             "To unblind it: gammapy-mimic report --unblind."
         )
     else:
-        larger = np.sum(found.significances >= found.target)
-        p_value = (larger + 1) / (len(found.significances) + 1)
+        at_position = found.at_position
         text += (
-            f"The targets have {found.target:+.1f}: empirical p-value {p_value:.3f} "
+            f"The targets have {found.target:+.1f}: empirical p-value "
+            f"{at_position.p_value:.3f} ± {at_position.p_value_error:.3f} "
             f"(the least possible one with {len(found.significances)} sets is "
             f"{1 / (len(found.significances) + 1):.3f})."
         )
@@ -155,8 +156,9 @@ def _summary(campaign, found):
         yield f"<p>{_HESS}</p>"
 
 
-def _distribution(number, distribution):
-    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}"
+def _distribution(number, distribution, pictures):
+    picture = pictures.pop(f"significance_{number:03d}")
+    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}{picture}"
 
 
 def _table(table):

@@ -1,16 +1,24 @@
 """Whether a mimic looks as its donor does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from gammapy.irf import FoVAlignment
+from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from gammapy_mimic.events import event_positions, fov_coordinates
 
 __all__ = ["FieldChecks", "field_checks"]
+
+
+_LABELS = {
+    "offset2": "Offset squared [deg2]",
+    "azimuth": "Azimuth in the camera [rad]",
+    "energy": "Energy [TeV]",
+}
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,32 @@ class FieldChecks:
     gradients : `~astropy.table.Table`
         Rows "donor" and "mimic": GRADIENT, the relative change of the rate towards
         higher altitude, and its ERROR, in 1 / deg.
+    samples : dict
+        Values of donor and mimic that were compared, for each quantity.
     """
 
     table: Table
     gradients: Table
+    samples: dict = field(repr=False)
+
+    def peek(self, figsize=(13, 3.8)):
+        """Draw offset squared, azimuth and energy of both runs in a new figure."""
+        figure = Figure(figsize=figsize, layout="constrained")
+        for number, (name, samples) in enumerate(self.samples.items()):
+            ax = figure.add_subplot(1, 3, number + 1)
+            both = np.concatenate(samples)
+            edges = np.linspace(both.min(), both.max(), 31)
+            if name == "energy":
+                edges = np.geomspace(both.min(), both.max(), 31)
+                ax.set_xscale("log")
+                ax.set_yscale("log")
+            for sample, label in zip(samples, ("donor", "mimic"), strict=True):
+                ax.hist(sample, edges, histtype="step", label=label)
+            ax.set_xlabel(_LABELS[name])
+            p_value = self.table["P_VALUE"][number]
+            ax.set_title(f"KS p-value {p_value:.2g}")
+            ax.legend()
+        return figure
 
 
 def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
@@ -51,9 +81,13 @@ def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
         Comparison.
     """
     fields = [_field(run, offset_max, energy_range) for run in (donor, mimic)]
+    samples = {
+        name: (fields[0][number], fields[1][number])
+        for number, name in enumerate(_LABELS)
+    }
     rows = []
-    for number, name in enumerate(("offset2", "azimuth", "energy")):
-        test = ks_2samp(fields[0][number], fields[1][number], method="asymp")
+    for name, (before, after) in samples.items():
+        test = ks_2samp(before, after, method="asymp")
         rows.append((name, test.statistic, test.pvalue))
     table = Table(rows=rows, names=["QUANTITY", "DISTANCE", "P_VALUE"])
     gradients = [
@@ -61,7 +95,7 @@ def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
     ]
     gradients = Table(rows=gradients, names=["RUN", "GRADIENT", "ERROR"])
     gradients["GRADIENT"].unit = gradients["ERROR"].unit = u.Unit("deg-1")
-    return FieldChecks(table, gradients)
+    return FieldChecks(table, gradients, samples)
 
 
 def _field(run, offset_max, energy_range):

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from gammapy.datasets import MapDataset
 from gammapy.estimators import ExcessMapEstimator
 from gammapy.makers import RingBackgroundMaker
+from gammapy.maps import Map
+from matplotlib.figure import Figure
 
 from gammapy_mimic.sampling import seed_sequence
-from gammapy_mimic.validation.reduction import exclusion_mask
+from gammapy_mimic.validation.reduction import exclusion_mask, reduce_runs
 
 __all__ = [
     "SignificanceDistribution",
@@ -20,6 +23,7 @@ __all__ = [
 ]
 
 METHODS = ("ring", "fov")
+EDGES = np.linspace(-6, 6, 61)
 RING = {"r_in": 0.5 * u.deg, "width": 0.3 * u.deg}
 
 
@@ -29,6 +33,8 @@ class SignificanceDistribution:
 
     Attributes
     ----------
+    image : `~gammapy.maps.Map`
+        Map of the significances of all energies together; nan where excluded.
     values : list of `~numpy.ndarray`
         Significances (Li & Ma 1983, or the square root of the Cash statistic for a
         known background) of the pixels that are not excluded: of all energies
@@ -44,6 +50,43 @@ class SignificanceDistribution:
 
     values: list = field(repr=False)
     table: QTable
+    image: Map = field(repr=False)
+
+    def peek(self, figsize=(13, 4.5)):
+        """Draw the map, and the histograms of all energies and of each energy bin.
+
+        Parameters
+        ----------
+        figsize : tuple, optional
+            Size of the figure in inches. Default is (13, 4.5).
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+            Figure.
+        """
+        figure = Figure(figsize=figsize, layout="constrained")
+        ax = figure.add_subplot(131, projection=self.image.geom.wcs)
+        self.image.get_image_by_idx((0,)).plot(ax=ax, cmap="RdBu_r", vmin=-5, vmax=5)
+        figure.colorbar(ax.images[-1], ax=ax, label="Significance")
+        self.plot(figure.add_subplot(132))
+        bins = figure.add_subplot(133)
+        for index, row in enumerate(self.table[1:], start=1):
+            if len(self.values[index]):
+                low, high = row["ENERGY_MIN"].value, row["ENERGY_MAX"].value
+                label = f"{low:.2g} - {high:.2g} {row['ENERGY_MIN'].unit}"
+                bins.hist(
+                    self.values[index],
+                    EDGES,
+                    density=True,
+                    histtype="step",
+                    label=label,
+                )
+        bins.set_yscale("log")
+        bins.set_ylim(1e-4, 1)
+        bins.set_xlabel("Significance")
+        bins.legend(fontsize="x-small", loc="lower center")
+        return figure
 
     def plot(self, ax=None, index=0):
         """Draw the histogram with a normal distribution and the measured one.
@@ -63,11 +106,10 @@ class SignificanceDistribution:
         import matplotlib.pyplot as plt
 
         ax = plt.gca() if ax is None else ax
-        edges = np.linspace(-6, 6, 61)
         x = np.linspace(-6, 6, 300)
         row = self.table[index]
         ax.hist(
-            self.values[index], edges, density=True, histtype="stepfilled", alpha=0.4
+            self.values[index], EDGES, density=True, histtype="stepfilled", alpha=0.4
         )
         ax.plot(x, _gauss(x, 0, 1), "k--", label="N(0, 1)")
         label = f"mean {row['MEAN']:.2f}, width {row['WIDTH']:.2f}"
@@ -84,8 +126,9 @@ def _gauss(x, mean, width):
 
 
 def significance_distribution(
-    dataset,
+    data,
     *,
+    position=None,
     exclusion=None,
     method="ring",
     correlation_radius=0.1 * u.deg,
@@ -97,8 +140,11 @@ def significance_distribution(
 
     Parameters
     ----------
-    dataset : `~gammapy.datasets.MapDataset`
-        Counts and predicted background, see `reduce_runs`. Not changed.
+    data : `~gammapy.datasets.MapDataset` or `~gammapy.data.Observations`
+        Counts and predicted background, or runs of which `reduce_runs` makes them.
+        Not changed.
+    position : `~astropy.coordinates.SkyCoord`, optional
+        Centre of the map of the runs; needed for runs only.
     exclusion : list of `~regions.SkyRegion` or `~gammapy.maps.Map`, optional
         Exclusion regions, or a mask that is True outside of them. Pixels in them are
         dropped, and not used for the background. Default is None.
@@ -127,10 +173,14 @@ def significance_distribution(
     Raises
     ------
     ValueError
-        If ``method`` is none of these, or no pixel is left.
+        If ``method`` is none of these, ``position`` is missing, or no pixel is left.
     """
-    analysis = _Analysis(dataset, exclusion, method, correlation_radius, ring)
-    values = analysis.significances(dataset.counts.data)
+    if not isinstance(data, MapDataset):
+        if position is None:
+            raise ValueError("position = None: runs need the centre of their map")
+        data = reduce_runs(data, position, exclusion=exclusion)
+    analysis = _Analysis(data, exclusion, method, correlation_radius, ring)
+    values = analysis.significances(data.counts.data)
     if len(values[0]) == 0:
         raise ValueError("no pixel is left outside of the exclusion regions")
     rng = np.random.default_rng(seed_sequence(random_state))
@@ -138,7 +188,10 @@ def significance_distribution(
     for _ in range(n_toys):
         toy = analysis.significances(rng.poisson(analysis.model))
         toys.append([_moments(value) for value in toy])
-    return SignificanceDistribution(values, _table(analysis, values, np.array(toys)))
+    image = analysis.maps(data.counts.data)[0]
+    image.data = np.where(analysis.used.any(axis=0), image.data, np.nan)
+    table = _table(analysis, values, np.array(toys))
+    return SignificanceDistribution(values, table, image)
 
 
 def _table(analysis, values, toys):
@@ -234,6 +287,33 @@ class TargetSignificance:
 
     mimics: np.ndarray
     target: float | None = None
+
+    def plot(self, ax):
+        """Draw the mimic sets, and the target as a line if it was given.
+
+        Parameters
+        ----------
+        ax : `~matplotlib.axes.Axes`
+            Axes.
+
+        Returns
+        -------
+        ax : `~matplotlib.axes.Axes`
+            Axes.
+        """
+        ax.hist(self.mimics, np.arange(-5, 5.5, 0.5), label="mimic sets")
+        if self.target is not None:
+            ax.axvline(self.target, color="C3", label=f"targets: {self.target:.1f}")
+        ax.set_xlabel("Significance at the position")
+        ax.set_ylabel("Mimic sets")
+        ax.legend()
+        return ax
+
+    def peek(self, figsize=(6, 3.5)):
+        """Draw the mimic sets, and the target if it was given, in a new figure."""
+        figure = Figure(figsize=figsize, layout="constrained")
+        self.plot(figure.add_subplot())
+        return figure
 
     @property
     def p_value(self):

@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.table import QTable
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling.models import FoVBackgroundModel, GaussianPrior
+from matplotlib.figure import Figure
 
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -44,6 +45,43 @@ class BackgroundSystematic:
     table: QTable
     correlation: np.ndarray
     tilt: tuple
+
+    def plot(self, ax):
+        """Draw mean and systematic of the whole field and of each bin.
+
+        Parameters
+        ----------
+        ax : `~matplotlib.axes.Axes`
+            Axes.
+
+        Returns
+        -------
+        ax : `~matplotlib.axes.Axes`
+            Axes.
+        """
+        table, x = self.table, np.arange(len(self.table))
+        mean, band = table["MEAN"], table["SYSTEMATIC"]
+        ax.bar(x, 2 * band, 0.6, bottom=mean - band, alpha=0.3, label="systematic")
+        ax.errorbar(x, mean, table["MEAN_ERR"], fmt="ko", label="mean")
+        ax.axhline(1, color="gray", lw=0.8)
+        ax.use_sticky_edges = False
+        ax.margins(y=0.1)
+        edges = zip(table["ENERGY_MIN"], table["ENERGY_MAX"], strict=True)
+        labels = [f"{low.value:.2g} - {high.value:.2g}" for low, high in edges]
+        ax.set_xticks(x, ["all", *labels[1:]], rotation=45)
+        ax.set_xlabel(f"Energy [{table['ENERGY_MIN'].unit}]")
+        ax.set_ylabel("Counts / prediction")
+        ax.legend()
+        return ax
+
+    def peek(self, figsize=(12, 4.5)):
+        """Draw the table, and the correlation between its bins, in a new figure."""
+        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
+        self.plot(figure.add_subplot(1, 3, (1, 2)))
+        ax = figure.add_subplot(133)
+        image = ax.imshow(self.correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+        figure.colorbar(image, ax=ax, label="Correlation between bins")
+        return figure
 
     def write(self, path, *, overwrite=False):
         """Write the table to an ECSV file, with correlation and tilt in its metadata.
