@@ -129,6 +129,11 @@ def _summary(campaign, found):
         f"Poisson: an intrinsic systematic of {level['SYSTEMATIC']:.1%} ± "
         f"{level['SYSTEMATIC_ERR']:.1%}."
     )
+    if level["N_RUNS"] > len(donors):
+        text += (
+            " Mimics that share a donor are not independent: these errors, which take "
+            "them as such, are too small."
+        )
     yield f"<p>{html.escape(text)}</p>"
     place = found.position.to_string("decimal", precision=3)
     values = ", ".join(f"{value:+.1f}" for value in found.significances)

@@ -182,6 +182,11 @@ def background_systematic(
     ------
     ValueError
         If there are fewer than two runs, or one has no background model.
+
+    Notes
+    -----
+    The errors take the runs as independent. Mimics that share a donor are not: give
+    each donor once, or take the errors as too small.
     """
     offset_edges = (
         [0, OFFSET_MAX.value] * u.deg if offset_edges is None else offset_edges
