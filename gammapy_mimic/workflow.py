@@ -1,4 +1,4 @@
-"""Mimics as a step of `gammapy.workflow`. Experimental.
+"""Mimics as a step of `gammapy.workflow`. Experimental; needs gammapy 2.1.
 
 Import this module to register the step ``mimic``, then name it in
 ``general.steps`` in place of ``observations``:
@@ -22,6 +22,9 @@ from gammapy_mimic.config import MimicConfig
 __all__ = ["MimicWorkflowConfig", "MimicWorkflowStep"]
 
 log = logging.getLogger(__name__)
+
+if not hasattr(WorkflowStepBase, "inputs"):
+    raise ImportError("gammapy_mimic.workflow needs gammapy 2.1 or later")
 
 
 class MimicWorkflowConfig(WorkflowConfig):

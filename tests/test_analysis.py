@@ -1,7 +1,9 @@
 """Mimics inside of gammapy's Analysis and Workflow."""
 
 import copy
+import importlib
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -203,8 +205,20 @@ def test_configuration(settings, tmp_path):
         MimicAnalysis(settings, mimic_set=2)
 
 
+def test_older_gammapy_has_no_such_steps(monkeypatch):
+    pytest.importorskip("gammapy", minversion="2.1")
+    from gammapy.workflow.steps import WorkflowStepBase
+
+    monkeypatch.delattr(WorkflowStepBase, "inputs", raising=False)
+    monkeypatch.delitem(sys.modules, "gammapy_mimic.workflow", raising=False)
+    with pytest.raises(ImportError, match=r"needs gammapy 2\.1"):
+        importlib.import_module("gammapy_mimic.workflow")
+
+
 def test_step_of_a_workflow(settings):
-    workflow = pytest.importorskip("gammapy.workflow")
+    pytest.importorskip("gammapy", minversion="2.1")
+    from gammapy import workflow
+
     from gammapy_mimic.workflow import MimicWorkflowConfig
 
     del settings["mimic"]["outdir"]
