@@ -6,8 +6,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates.erfa_astrom import ErfaAstromInterpolator, erfa_astrom
 from astropy.io import fits
-from gammapy.data import Observation
-from gammapy.irf import Background3D, FoVAlignment
+from gammapy.data import GTI, FixedPointingInfo, Observation, ObservationMetaData
+from gammapy.data.io import EventListReader
+from gammapy.irf import IRF_REGISTRY, Background3D, FoVAlignment
 from gammapy.irf.io import (
     IRF_DL3_HDU_SPECIFICATION,
     UnknownHDUClass,
@@ -17,15 +18,22 @@ from gammapy.maps import MapAxis
 from gammapy.utils.fits import HDULocation
 from gammapy.utils.scripts import make_path
 
+from gammapy_mimic.files import fits_file
+
 __all__ = [
     "background",
+    "changed_keywords",
+    "events_header",
+    "events_location",
     "fires_reverse_lon",
     "fixed_rad_max",
     "holds",
     "interpolated_astrom",
+    "irf_keywords",
     "irf_location",
     "irf_or_location",
     "irf_specification",
+    "irf_with_keywords",
     "livetime_fraction",
     "new_observation",
     "open_run",
@@ -99,6 +107,92 @@ def irf_location(observation, name):
     if name != "rad_max" and attribute in vars(observation):
         return None
     return vars(observation).get(f"_{attribute}_hdu")
+
+
+def irf_keywords(observation, name):
+    """Cards of an IRF, which is not loaded for that.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    name : {"aeff", "edisp", "psf", "bkg", "rad_max"}
+        Which IRF.
+
+    Returns
+    -------
+    keywords : mapping or None
+        Header or metadata; None if there is no such IRF.
+    """
+    location = irf_location(observation, name)
+    if location is not None:
+        header = fits_file(location.path(abs_path=True)).hdu(location.hdu_name).header
+        return {**header, **changed_keywords(location)}
+    irf = vars(observation).get(_IRF_ATTRIBUTES[name])
+    return None if irf is None else irf.meta or {}
+
+
+def events_header(observation):
+    """EVENTS header of a run, whose events are not read for that.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    header : mapping
+        Cards, not to be changed; empty for a run without events.
+    """
+    location = events_location(observation)
+    if location is None:
+        events = observation.events
+        return {} if events is None else events.table.meta
+    try:
+        return fits_file(location.path(abs_path=True)).hdu(location.hdu_name).header
+    except KeyError:
+        return {}
+
+
+def irf_with_keywords(irf, keywords):
+    """Change cards of an IRF, which is not loaded for that.
+
+    Parameters
+    ----------
+    irf : `~gammapy.irf.IRF` or `~gammapy.utils.fits.HDULocation`
+        IRF, as from `irf_or_location`; not changed.
+    keywords : dict
+        Cards to set.
+
+    Returns
+    -------
+    changed : same type
+        Copy with these cards, which has them when it is loaded or written.
+    """
+    new = copy.copy(irf)
+    if isinstance(irf, HDULocation):
+        new.__class__ = _FileLocation
+        new.keywords = {**changed_keywords(irf), **keywords}
+    else:
+        new.meta = {**(irf.meta or {}), **keywords}
+    return new
+
+
+def changed_keywords(location):
+    """Cards that an IRF is to have other than in its file.
+
+    Parameters
+    ----------
+    location : `~gammapy.utils.fits.HDULocation`
+        Place of an IRF.
+
+    Returns
+    -------
+    keywords : dict
+        Cards; empty for most.
+    """
+    return getattr(location, "keywords", {})
 
 
 def irf_or_location(observation, name):
@@ -326,10 +420,10 @@ def open_run(path):
         If it has no EVENTS or no GTI HDU, or no OBS_ID.
     """
     path = make_path(path)
-    with fits.open(path) as hdulist:
-        headers = [(hdu.name, hdu.header) for hdu in hdulist[1:]]
     found, obs_id = {}, None
-    for name, header in headers:
+    for hdu in fits_file(path):
+        header = hdu.header
+        name = str(header.get("EXTNAME", ""))
         hdu_type, hdu_class = _type_and_class(name, header)
         if hdu_type is None or hdu_type in found:
             continue
@@ -347,8 +441,40 @@ def open_run(path):
     return Observation(obs_id=int(obs_id), **found)
 
 
+class _FileLocation(HDULocation):
+    """Place of an HDU whose file is read once for all its parts."""
+
+    def load(self):
+        """Read the part as gammapy does."""
+        hdu = fits_file(self.path(abs_path=True)).hdu(self.hdu_name)
+        if self.hdu_class == "pointing":
+            return FixedPointingInfo.from_fits_header(hdu.header)
+        if self.hdu_class == "observation_metadata":
+            return ObservationMetaData.from_header(hdu.header)
+        table_hdu = hdu.table_hdu()
+        if self.hdu_class == "events":
+            return EventListReader.from_gadf_hdu(table_hdu)
+        if self.hdu_class == "gti":
+            return GTI.from_table_hdu(table_hdu)
+        hdulist = fits.HDUList([fits.PrimaryHDU(), table_hdu])
+        table_hdu.header.update(changed_keywords(self))
+        irf = IRF_REGISTRY.get_cls(self.hdu_class)
+        return irf.from_hdulist(hdulist, hdu=table_hdu.name)
+
+
+def _read_once(observation):
+    """Make a run like this one that reads each file once for all its parts."""
+    new = copy.copy(observation)
+    for key, value in vars(observation).items():
+        if type(value) is HDULocation:
+            location = copy.copy(value)
+            location.__class__ = _FileLocation
+            vars(new)[key] = location
+    return new
+
+
 def _location(path, hdu_name, hdu_class):
-    return HDULocation(
+    return _FileLocation(
         hdu_class=hdu_class,
         file_dir=str(path.parent.absolute()),
         file_name=path.name,
@@ -369,24 +495,47 @@ def _type_and_class(name, header):
         return None, None
 
 
+def events_location(observation):
+    """Where on disk the events of a run lie, if none were set and none filtered.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    location : `~gammapy.utils.fits.HDULocation` or None
+        None if the events are in memory.
+    """
+    values = vars(observation)
+    is_filtered = (
+        observation.obs_filter.time_filter or observation.obs_filter.event_filters
+    )
+    if "_events" in values or is_filtered:
+        return None
+    return values.get("__events_hdu")
+
+
 def new_observation(observation, **changes):
     """Observation like another one, in which some parts are replaced.
 
-    Nothing is loaded and nothing copied: IRFs that lie on disk stay there.
+    IRFs that lie on disk stay there; the rest is read, each file once.
 
     Parameters
     ----------
     observation : `~gammapy.data.Observation`
         Observation to start from.
     **changes
-        Arguments of `~gammapy.data.Observation` to replace. IRFs may be given as
-        `~gammapy.utils.fits.HDULocation`.
+        Arguments of `~gammapy.data.Observation` to replace. Events and IRFs may be
+        given as `~gammapy.utils.fits.HDULocation`.
 
     Returns
     -------
     new : `~gammapy.data.Observation`
         New observation.
     """
+    observation = _read_once(observation)
     meta = observation.meta
     fraction = livetime_fraction(observation)
     if fraction != 1:
@@ -397,10 +546,11 @@ def new_observation(observation, **changes):
         "obs_id": observation.obs_id,
         "meta": meta,
         "gti": observation.gti,
-        "events": observation.events,
         "pointing": observation.pointing,
         "location": observation.observatory_earth_location,
     }
+    if "events" not in changes:
+        arguments["events"] = observation.events
     for name in _IRF_ATTRIBUTES:
         if name not in changes:
             arguments[name] = irf_or_location(observation, name)

@@ -9,6 +9,7 @@ from astropy.coordinates import AltAz, SkyCoord
 from gammapy.data import EventList
 from gammapy.irf import FoVAlignment
 
+from gammapy_mimic.camera import Camera
 from gammapy_mimic.compat import interpolated_astrom
 from gammapy_mimic.geometry import offset_azimuth
 
@@ -74,9 +75,11 @@ def fov_coordinates(position, time, observation, alignment):
     """
     if len(time) == 0:
         return np.zeros(0) * u.deg, np.zeros(0) * u.deg
-    with interpolated_astrom():
-        frame = observation.get_fov_frame(time, alignment)
-        fov = position.transform_to(frame)
+    if alignment == FoVAlignment.ALTAZ:
+        icrs = position.icrs
+        place = Camera(observation, time).to_fov(icrs.ra.deg, icrs.dec.deg)
+        return place[0] * u.deg, place[1] * u.deg
+    fov = position.transform_to(observation.get_fov_frame(time, alignment))
     return fov.fov_lon.wrap_at(180 * u.deg).to("deg"), fov.fov_lat.to("deg")
 
 
@@ -101,15 +104,25 @@ def sky_positions(fov_lon, fov_lat, time, observation, alignment):
     """
     if len(time) == 0:
         return SkyCoord([], [], unit="deg", frame="icrs")
-    with interpolated_astrom():
-        frame = observation.get_fov_frame(time, alignment)
-        icrs = SkyCoord(fov_lon=fov_lon, fov_lat=fov_lat, frame=frame).icrs
+    if alignment == FoVAlignment.ALTAZ:
+        place = fov_lon.to_value("deg"), fov_lat.to_value("deg")
+        lon, lat = Camera(observation, time).to_sky(*place)
+        return SkyCoord(lon, lat, unit="deg", frame="icrs")
+    frame = observation.get_fov_frame(time, alignment)
+    icrs = SkyCoord(fov_lon=fov_lon, fov_lat=fov_lat, frame=frame).icrs
     # without the times and the location that the frame has attached
     return SkyCoord(icrs.ra, icrs.dec, frame="icrs")
 
 
 def move_events(
-    events, position, *, source, destination=None, time=None, keep_unknown=False
+    events,
+    position,
+    *,
+    source,
+    destination=None,
+    time=None,
+    place=None,
+    keep_unknown=False,
 ):
     """Event list with its events at new places.
 
@@ -129,6 +142,10 @@ def move_events(
         Run in whose field of view the new positions lie. Default is ``source``.
     time : `~astropy.time.Time`, optional
         New times, shape (n,). By default the times stay.
+    place : tuple, optional
+        Where the new positions lie in the field of view, if that is known:
+        alignment, longitude and latitude as from `fov_coordinates`. Default is
+        None, which computes it where a column needs it.
     keep_unknown : bool, optional
         Keep field-of-view columns that follow no known convention; right where
         events keep their place in the camera. By default such columns are
@@ -146,7 +163,7 @@ def move_events(
     table["DEC"] = icrs.dec.to("deg")
     if time is not None:
         table["TIME"] = time
-    _move_fov_columns(table, events, source, destination, keep_unknown)
+    _move_fov_columns(table, events, source, destination, place, keep_unknown)
     _move_horizontal_columns(table, icrs, destination)
     if {"GLON", "GLAT"} & set(table.colnames):
         galactic = icrs.galactic
@@ -183,15 +200,18 @@ def _move_horizontal_columns(table, icrs, destination):
     _fill(table, "ALT", "AZ", altaz.alt, altaz.az)
 
 
-def _move_fov_columns(table, events, source, destination, keep_unknown):
+def _move_fov_columns(table, events, source, destination, known, keep_unknown):
     for names in FOV_COLUMNS:
         if not set(names) <= set(table.colnames) or len(table) == 0:
             continue
         convention = _find_convention(events, names, source)
         if convention is not None:
             alignment, order, signs = convention
-            position = event_positions(table)
-            place = fov_coordinates(position, table["TIME"], destination, alignment)
+            if known is not None and known[0] == alignment:
+                place = known[1:]
+            else:
+                sky = event_positions(table)
+                place = fov_coordinates(sky, table["TIME"], destination, alignment)
             _fill(
                 table,
                 *names,

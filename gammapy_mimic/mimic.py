@@ -1,6 +1,5 @@
 """`MimicMaker`: a background run moved into the field of view of a target."""
 
-import copy
 import inspect
 import logging
 
@@ -18,7 +17,8 @@ from gammapy_mimic.events import (
     move_events,
     sky_positions,
 )
-from gammapy_mimic.provenance import events_header, mimic_header
+from gammapy_mimic.gadf import header_reference
+from gammapy_mimic.provenance import mimic_header
 from gammapy_mimic.sampling import child_seed, seed_sequence
 from gammapy_mimic.times import in_scale, moved_gti, spread_times
 
@@ -159,13 +159,17 @@ class MimicMaker(Maker):
         ValueError
             If a run lacks what is needed, or the telescopes differ.
         """
-        _check_run("target", target)
-        _check_run("donor", donor)
+        _check_is_run("target", target)
+        _check_is_run("donor", donor)
+        # each access to a part of a run on disk reads it anew: read once, and of the
+        # target's events nothing but the header
+        events = compat.events_location(target) or target.events
+        target = compat.new_observation(target, events=events)
+        donor = compat.new_observation(donor)
+        _check_parts("target", target)
+        _check_parts("donor", donor)
+        target, donor = _with_location(target, donor)
         seed = self._pair_seed(target, donor, mimic_set)
-        location = _location(target, donor)
-        # each access to a part of a run on disk reads it anew: read once
-        target = compat.new_observation(target, location=location[0])
-        donor = compat.new_observation(donor, location=location[1])
         if donor.events is None:
             raise ValueError(f"donor run {donor.obs_id} has no events")
         _check_telescopes(target, donor, self.allow_other_telescope)
@@ -239,11 +243,12 @@ class MimicMaker(Maker):
         giver, other = (donor, target) if self.irfs == "donor" else (target, donor)
         names = ("aeff", "edisp", "psf", "rad_max")
         irfs = {name: compat.irf_or_location(giver, name) for name in names}
-        aeff = giver.aeff
-        limits = _common_energy_range(aeff, other.aeff)
-        if aeff is not None and limits != {k: aeff.meta.get(k) for k in limits}:
-            irfs["aeff"] = copy.copy(aeff)
-            irfs["aeff"].meta = {**aeff.meta, **limits}
+        keywords = [compat.irf_keywords(run, "aeff") for run in (giver, other)]
+        limits = _common_energy_range(keywords)
+        if keywords[0] is None:
+            return irfs
+        if limits != {key: keywords[0].get(key) for key in limits}:
+            irfs["aeff"] = compat.irf_with_keywords(irfs["aeff"], limits)
         return irfs
 
     def make_background(self, target, donor):
@@ -288,27 +293,30 @@ class MimicMaker(Maker):
         new_time = time + self._shift(target, donor)
         lon, lat = np.zeros(len(time)) * u.deg, np.full(len(time), 1.0) * u.deg
         probe = sky_positions(lon, lat, time, donor, alignment)
-        moved = self._transfer(probe, time, new_time, target, donor)
+        moved, _ = self._transfer(probe, time, new_time, target, donor)
         lon, lat = fov_coordinates(moved, new_time, target, alignment)
         # the probe was on the latitude axis, at 90 deg from that of longitude
         return np.arctan2(np.sin(lat), np.sin(lon) * np.cos(lat)) - 90 * u.deg
 
     def _transfer(self, position, time, new_time, target, donor):
+        """Give the new positions, and the place in the field of view that is kept."""
         alignment = FoVAlignment[self.alignment.upper()]
         place = fov_coordinates(position, time, donor, alignment)
-        return sky_positions(*place, new_time, target, alignment)
+        position = sky_positions(*place, new_time, target, alignment)
+        return position, (alignment, *place)
 
     def _make_events(self, events, target, donor):
         time = events.time + self._shift(target, donor)
         time = in_scale(time, _time_reference(target, donor))
         position = event_positions(events.table)
-        position = self._transfer(position, events.time, time, target, donor)
+        position, place = self._transfer(position, events.time, time, target, donor)
         return move_events(
             events,
             position,
             source=donor,
             destination=target,
             time=time,
+            place=place,
             keep_unknown=self.alignment == "altaz",
         )
 
@@ -347,7 +355,7 @@ class MimicMaker(Maker):
         return self.scrambler.run(donor)
 
 
-def _check_run(role, run):
+def _check_is_run(role, run):
     if not isinstance(run, Observation):
         raise TypeError(
             f"{role} = {run!r}: must be a gammapy Observation; "
@@ -355,6 +363,9 @@ def _check_run(role, run):
         )
     if not isinstance(run.obs_id, int | np.integer):
         raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
+
+
+def _check_parts(role, run):
     for part in ("gti", "pointing"):
         if getattr(run, part) is None:
             raise ValueError(f"{role} run {run.obs_id} has no {part}")
@@ -369,8 +380,8 @@ def _choice(name, value):
     return value
 
 
-def _location(target, donor):
-    """Locations of both runs; one that has none stands where the other one does."""
+def _with_location(target, donor):
+    """Both runs; one that has no location stands where the other one does."""
     sites = [run.observatory_earth_location for run in (target, donor)]
     known = [site for site in sites if site is not None]
     if not known:
@@ -378,13 +389,15 @@ def _location(target, donor):
             f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
             "location: set GEOLON, GEOLAT and ALTITUDE"
         )
-    return known * 2 if len(known) == 1 else known
+    if len(known) == 2:
+        return target, donor
+    return [compat.new_observation(run, location=known[0]) for run in (target, donor)]
 
 
 def _check_telescopes(target, donor, allow_other):
     if allow_other:
         return
-    headers = [events_header(run) for run in (target, donor)]
+    headers = [compat.events_header(run) for run in (target, donor)]
     names = [str(header.get("TELESCOP", "")).strip().upper() for header in headers]
     advice = "take a donor of the same telescope, or allow_other_telescope = True"
     if all(names) and names[0] != names[1]:
@@ -405,17 +418,17 @@ def _check_telescopes(target, donor, allow_other):
 def _time_reference(target, donor):
     """Take the reference time of the target's header, if it has one."""
     for run in (target, donor):
-        if {"MJDREFI", "MJDREFF"} <= set(events_header(run)):
-            return run.events.time_ref
+        reference = header_reference(compat.events_header(run))
+        if reference is not None:
+            return reference
     return target.gti.time_ref
 
 
-def _common_energy_range(aeff, other):
-    """LO_THRES and HI_THRES in which both runs can be used."""
+def _common_energy_range(keywords):
+    """LO_THRES and HI_THRES in which both runs can be used, of their cards."""
     limits = {}
     for key, stricter in (("LO_THRES", max), ("HI_THRES", min)):
-        metas = [irf.meta for irf in (aeff, other) if irf is not None]
-        values = [meta[key] for meta in metas if key in meta]
+        values = [cards[key] for cards in keywords if cards and key in cards]
         if values:
             limits[key] = stricter(values)
     return limits

@@ -4,6 +4,7 @@ import numpy as np
 from gammapy.data import PointingMode
 
 from gammapy_mimic import __version__, gadf
+from gammapy_mimic.compat import events_header
 
 __all__ = ["CREATOR", "mimic_header"]
 
@@ -93,12 +94,6 @@ def mimic_header(target, donor, *, gti, event_time, settings, seed=None):
     header.update(_provenance_cards(donor, donor_header, settings, seed))
     header["HISTORY"] = [*_lines(donor_header), *_history(donor, donor_header, target)]
     return header
-
-
-def events_header(observation):
-    """EVENTS header of a run; empty for a run without events."""
-    events = observation.events
-    return {} if events is None else events.table.meta
 
 
 def _lines(header):

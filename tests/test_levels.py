@@ -8,9 +8,11 @@ import gammapy_mimic
 PACKAGE = Path(gammapy_mimic.__file__).parent
 
 LEVELS = {
+    "camera": 0,
     "geometry": 0,
     "sampling": 0,
     "compat": 0,
+    "files": 0,
     "gadf": 0,
     "acceptance": 1,
     "background": 1,

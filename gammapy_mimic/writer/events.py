@@ -20,7 +20,6 @@ from gammapy_mimic.gadf import (
     seconds_since,
 )
 from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.writer.copying import SourceFiles
 from gammapy_mimic.writer.headers import make_header
 from gammapy_mimic.writer.irfs import (
     REVERSE,
@@ -165,15 +164,14 @@ def run_hdus(observation):
         EVENTS, GTI and IRFs.
     """
     run = read_run(observation)
-    files = SourceFiles()
     reference = header_reference(run.table.meta) or run.gti.time_ref
     header = _events_header(run, reference)
     fires = compat.fires_reverse_lon(header)
-    if fires and background_alignment(observation, files) not in (None, REVERSE):
+    if fires and background_alignment(observation) not in (None, REVERSE):
         # gammapy would mirror this background on reading
         _append_history(header, f"CREATOR was {header['CREATOR']}")
         header["CREATOR"], fires = CREATOR, False
-    irfs = irf_hdus(observation, files, obs_id=run.obs_id, fires=fires)
+    irfs = irf_hdus(observation, obs_id=run.obs_id, fires=fires)
     if irfs:
         _drop_calibration_database(header)
     _append_history(header, WRITTEN)

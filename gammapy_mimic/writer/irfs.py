@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from gammapy.irf import ParametricPSF
 
 from gammapy_mimic import compat
+from gammapy_mimic.files import fits_file
 from gammapy_mimic.gadf import HDUDOC, HDUVERS
 from gammapy_mimic.writer.headers import make_header
-from gammapy_mimic.writer.tables import binary_table, encode_column
+from gammapy_mimic.writer.tables import binary_table, encode_column, padded_header
 
 __all__ = ["OutputHDU", "background_alignment", "irf_hdus"]
 
@@ -27,15 +28,13 @@ class OutputHDU:
     content: bytes
 
 
-def background_alignment(observation, files):
+def background_alignment(observation):
     """Alignment of a background model that is not radially symmetric.
 
     Parameters
     ----------
     observation : `~gammapy.data.Observation`
         Observation.
-    files : `SourceFiles`
-        Files that IRFs are copied from.
 
     Returns
     -------
@@ -54,18 +53,16 @@ def background_alignment(observation, files):
     meta = observation.meta
     if meta is not None and compat.fires_reverse_lon(meta.optional):
         return REVERSE
-    return _find(location, files, observation.obs_id).header.get("FOVALIGN", "RADEC")
+    return _find(location, observation.obs_id).header.get("FOVALIGN", "RADEC")
 
 
-def irf_hdus(observation, files, *, obs_id, fires):
+def irf_hdus(observation, *, obs_id, fires):
     """Make the HDUs of all IRFs that a run has.
 
     Parameters
     ----------
     observation : `~gammapy.data.Observation`
         Observation.
-    files : `SourceFiles`
-        Files that IRFs are copied from.
     obs_id : int
         OBS_ID of the cards that have one.
     fires : bool
@@ -86,21 +83,21 @@ def irf_hdus(observation, files, *, obs_id, fires):
         if name == "rad_max" and compat.rad_max_table(observation) is None:
             location = irf = None
         elif name == "bkg":
-            location, irf = _background(observation, location, files, fires=fires)
-            cards = {"FOVALIGN": _written_alignment(observation, location, irf, files)}
+            location, irf = _background(observation, location, fires=fires)
+            cards = {"FOVALIGN": _written_alignment(observation, location, irf)}
         else:
             irf = None if location else compat.irf_or_location(observation, name)
         if location is not None:
-            hdu = _find(location, files, obs_id)
+            hdu = _find(location, obs_id)
             hdus.append(_copied(name, location, hdu, cards, obs_id, used))
         elif irf is not None:
             hdus.append(_encoded(name, irf, cards, obs_id, used))
     return hdus
 
 
-def _background(observation, location, files, *, fires):
+def _background(observation, location, *, fires):
     """(location, None) if the model is copied, else (None, model to be encoded)."""
-    reverse = background_alignment(observation, files) == REVERSE
+    reverse = background_alignment(observation) == REVERSE
     if location is not None and (fires or not reverse):
         return location, None
     bkg = compat.background(observation)
@@ -109,21 +106,21 @@ def _background(observation, location, files, *, fires):
     return None, compat.to_gadf_alignment(bkg)
 
 
-def _written_alignment(observation, location, bkg, files):
+def _written_alignment(observation, location, bkg):
     """FOVALIGN of the file; a mirrored model is RADEC there, gammapy mirrors it."""
-    alignment = background_alignment(observation, files)
+    alignment = background_alignment(observation)
     if alignment is None and location is not None:
-        header = _find(location, files, observation.obs_id).header
+        header = _find(location, observation.obs_id).header
         alignment = header.get("FOVALIGN", "RADEC")
     elif alignment is None and bkg is not None:
         alignment = str(bkg.fov_alignment.value)
     return "RADEC" if alignment in (None, REVERSE) else alignment
 
 
-def _find(location, files, obs_id):
+def _find(location, obs_id):
     """HDU of a location, or an error that names the run."""
     try:
-        return files.hdu(location)
+        return fits_file(location.path(abs_path=True)).hdu(location.hdu_name)
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "
@@ -142,12 +139,30 @@ def _copied(name, location, hdu, cards, obs_id, used):
         changes["OBS_ID"] = obs_id
     if isinstance(hdu.header.get("RAD_MAX"), int):
         changes["RAD_MAX"] = float(hdu.header["RAD_MAX"])
-    changes |= cards
+    changes |= compat.changed_keywords(location) | cards
     extname = str(hdu.header.get("EXTNAME", ""))
     if not extname or extname.upper() in used:
         extname = changes["EXTNAME"] = _free_name(hdu_class, used)
-    content = hdu.content(changes=changes, removed=("CHECKSUM", "DATASUM"))
-    return OutputHDU(extname, name, hdu_class, content)
+    header = _changed_header(hdu, changes, removed=("CHECKSUM", "DATASUM"))
+    return OutputHDU(extname, name, hdu_class, header + hdu.data)
+
+
+def _changed_header(hdu, changes, removed):
+    """Header with some cards set or dropped; all others stay, byte for byte."""
+    old = hdu.header
+    changes = {
+        key: value
+        for key, value in changes.items()
+        if key not in old or old[key] != value or type(old[key]) is not type(value)
+    }
+    removed = [key for key in removed if key in old]
+    if not changes and not removed:
+        return hdu.header_bytes
+    header = old.copy()
+    for key in removed:
+        header.remove(key, remove_all=True)
+    header.update(changes)
+    return padded_header(header)
 
 
 def _encoded(name, irf, cards, obs_id, used):

@@ -14,8 +14,8 @@ from gammapy.data import DataStore, Observation
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.compat import source_paths
+from gammapy_mimic.files import compress
 from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.writer.copying import compress
 from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
 from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
 from gammapy_mimic.writer.tables import primary_hdu
