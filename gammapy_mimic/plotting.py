@@ -54,7 +54,7 @@ def plot_sky(
     )
     counts.fill_events(observation.events)
     ax = fig.add_subplot(subplot, projection=counts.geom.wcs)
-    counts.smooth(smooth).plot(ax=ax, cmap="viridis", vmin=0)
+    counts.smooth(smooth).plot(ax=ax, fig=ax.figure, cmap="viridis", vmin=0)
     fig.colorbar(ax.images[-1], ax=ax, label="smoothed counts per pixel")
 
     world = ax.get_transform("icrs")
@@ -175,7 +175,7 @@ def _scramble_maps(fig, observation, scrambled, annuli, width):
     axes = []
     for number, (counts, title, kwargs) in enumerate(panels):
         ax = fig.add_subplot(2, 3, number + 1, projection=counts.geom.wcs)
-        counts.plot(ax=ax, **kwargs)
+        counts.plot(ax=ax, fig=ax.figure, **kwargs)
         fig.colorbar(ax.images[-1], ax=ax, label="smoothed counts per pixel")
         ax.set_title(title)
         axes.append(ax)

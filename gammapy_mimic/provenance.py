@@ -105,11 +105,11 @@ def _provenance_cards(donor, donor_header, settings, seed):
     cards = {"MIM_DON": donor.obs_id, "MIM_DOBJ": str(donor_header.get("OBJECT", ""))}
     pointing = donor.pointing
     if pointing.mode == PointingMode.DRIFT:
-        cards["MIM_DALT"] = pointing.fixed_altaz.alt.deg
-        cards["MIM_DAZ"] = pointing.fixed_altaz.az.deg
+        cards["MIM_DALT"] = float(pointing.fixed_altaz.alt.deg)
+        cards["MIM_DAZ"] = float(pointing.fixed_altaz.az.deg)
     else:
-        cards["MIM_DRA"] = pointing.fixed_icrs.ra.deg
-        cards["MIM_DDEC"] = pointing.fixed_icrs.dec.deg
+        cards["MIM_DRA"] = float(pointing.fixed_icrs.ra.deg)
+        cards["MIM_DDEC"] = float(pointing.fixed_icrs.dec.deg)
     cards["MIM_DTST"] = donor.gti.time_start.min().utc.isot
     cards["MIM_ALGN"] = settings["alignment"]
     cards["MIM_TIME"] = settings["time"]

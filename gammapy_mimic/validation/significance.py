@@ -67,7 +67,9 @@ class SignificanceDistribution:
         """
         figure = Figure(figsize=figsize, layout="constrained")
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
-        self.image.get_image_by_idx((0,)).plot(ax=ax, cmap="RdBu_r", vmin=-5, vmax=5)
+        self.image.get_image_by_idx((0,)).plot(
+            ax=ax, fig=ax.figure, cmap="RdBu_r", vmin=-5, vmax=5
+        )
         figure.colorbar(ax.images[-1], ax=ax, label="Significance")
         self.plot(figure.add_subplot(132))
         bins = figure.add_subplot(133)

@@ -80,6 +80,10 @@ class BackgroundSystematic:
         self.plot(figure.add_subplot(1, 3, (1, 2)))
         ax = figure.add_subplot(133)
         image = ax.imshow(self.correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+        bins = range(1, len(self.table))
+        ax.set_xticks(range(len(bins)), bins)
+        ax.set_yticks(range(len(bins)), bins)
+        ax.set_xlabel("Bin")
         figure.colorbar(image, ax=ax, label="Correlation between bins")
         return figure
 
