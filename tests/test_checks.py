@@ -251,7 +251,7 @@ def missing_cases():
     for name in events_keywords(drift=False):
         yield "full", FILE, "EVENTS", without_keyword(name), name
     # without OBS_MODE a drift run would be taken for a pointing one
-    for name in set(events_keywords(drift=True)) - {"OBS_MODE"}:
+    for name in sorted(set(events_keywords(drift=True)) - {"OBS_MODE"}):
         yield "drift", FILE, "EVENTS", without_keyword(name), name
     for name in gti_keywords():
         yield "full", FILE, "GTI", without_keyword(name), name

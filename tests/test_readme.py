@@ -36,7 +36,7 @@ def test_configuration_is_valid():
 def test_two_shell_blocks():
     job, tests = blocks("bash")
     assert job.strip().endswith("gammapy-mimic demo")
-    assert tests.strip().endswith("pytest")
+    assert tests.strip().endswith("pytest -n 2")
 
 
 @pytest.mark.parametrize(
