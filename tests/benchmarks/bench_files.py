@@ -1,0 +1,97 @@
+"""One mimic, file in to file out, beside what others do with the same files."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+from runs import make_hdulist
+
+from gammapy_mimic import LocationFaker
+
+HESS = Path(os.environ.get("GAMMAPY_DATA", "/nonexistent")) / "hess-dl3-dr1/data"
+HESS_NAME = "hess_dl3_dr1_obs_id_0{}.fits.gz"
+
+
+def _content(obs_id, **options):
+    """Bytes of a H.E.S.S. run, or without the data of one that is like it."""
+    path = HESS / HESS_NAME.format(obs_id)
+    if path.exists():
+        return gzip.decompress(path.read_bytes())
+    hdulist = make_hdulist("hess", obs_id=obs_id, n_events=10_000, **options)
+    return b"".join(_hdu_bytes(hdu) for hdu in hdulist)
+
+
+def _hdu_bytes(hdu):
+    raw = hdu.data.tobytes() if hdu.data is not None else b""
+    return hdu.header.tostring().encode() + raw + bytes(-len(raw) % 2880)
+
+
+@pytest.fixture(params=[".fits", ".fits.gz"])
+def paths(request, tmp_path):
+    """Target, donor and output; the group of the benchmark is that of the suffix."""
+    target = {
+        "pointing": SkyCoord(10, -30, unit="deg"),
+        "start": Time("2021-03-02T19:47:00", scale="tt"),
+    }
+    contents = _content(23523, **target), _content(25345)
+    found = [tmp_path / f"{name}{request.param}" for name in ("target", "donor", "out")]
+    for path, content in zip(found, contents, strict=False):
+        is_compressed = path.suffix == ".gz"
+        path.write_bytes(gzip.compress(content) if is_compressed else content)
+    return found
+
+
+def flat_shift(target, donor, output):
+    """Add the difference of the pointings to RA and Dec: quick, and wrong."""
+    with fits.open(target) as hdulist:
+        header = hdulist["EVENTS"].header
+        to_ra, to_dec = header["RA_PNT"], header["DEC_PNT"]
+    with fits.open(donor) as hdulist:
+        old = hdulist["EVENTS"]
+        events = Table.read(old)
+        events["RA"] += to_ra - old.header["RA_PNT"]
+        events["DEC"] += to_dec - old.header["DEC_PNT"]
+        new = fits.BinTableHDU(events, name="EVENTS")
+        others = [hdu for hdu in hdulist[1:] if hdu is not old]
+        fits.HDUList([hdulist[0], new, *others]).writeto(output, overwrite=True)
+
+
+def plain_copy(_, donor, output):
+    with fits.open(donor) as hdulist:
+        tables = [fits.BinTableHDU(hdu.data, hdu.header) for hdu in hdulist[1:]]
+        fits.HDUList([hdulist[0], *tables]).writeto(output, overwrite=True)
+
+
+def floor(_, donor, output):
+    """Bytes in and out, understood by nobody."""
+    isal = pytest.importorskip("isal.igzip")
+    content = donor.read_bytes()
+    if donor.suffix == ".gz":
+        content = isal.compress(isal.decompress(content), 1)
+    output.write_bytes(content)
+
+
+def floor_fitsio(_, donor, output):
+    """All tables read and written by CFITSIO."""
+    fitsio = pytest.importorskip("fitsio")
+    output.unlink(missing_ok=True)
+    with fitsio.FITS(str(donor)) as old, fitsio.FITS(str(output), "rw") as new:
+        for hdu in old[1:]:
+            new.write(hdu.read(), header=hdu.read_header(), extname=hdu.get_extname())
+
+
+def mimic(target, donor, output):
+    LocationFaker().convert_fov(
+        target, donor, output, overwrite=True, copy_background=True
+    )
+
+
+@pytest.mark.parametrize("way", [mimic, flat_shift, plain_copy, floor_fitsio, floor])
+def bench_convert(benchmark, way, paths):
+    benchmark.group = f"one mimic, {''.join(paths[0].suffixes)}"
+    benchmark.pedantic(way, paths, rounds=15, warmup_rounds=2)
