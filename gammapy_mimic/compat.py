@@ -18,7 +18,7 @@ from gammapy.maps import MapAxis
 from gammapy.utils.fits import HDULocation
 from gammapy.utils.scripts import make_path
 
-from gammapy_mimic.files import fits_file
+from gammapy_mimic.files import fits_file, naming
 
 __all__ = [
     "background",
@@ -38,6 +38,7 @@ __all__ = [
     "new_observation",
     "open_run",
     "rad_max_table",
+    "read_once",
     "source_paths",
     "to_gadf_alignment",
 ]
@@ -422,18 +423,16 @@ def open_run(path):
     path = make_path(path)
     found, obs_id = {}, None
     for hdu in fits_file(path):
-        header = hdu.header
-        name = str(header.get("EXTNAME", ""))
-        hdu_type, hdu_class = _type_and_class(name, header)
-        if hdu_type is None or hdu_type in found:
-            continue
-        found[hdu_type] = _location(path, name, hdu_class)
-        if hdu_type == "events":
-            obs_id = header.get("OBS_ID")
+        with naming(f"{path}: the header of {hdu.name or 'an HDU'}"):
+            hdu_type, hdu_class = _type_and_class(hdu.name, hdu.header)
+            if hdu_type == "events" and hdu_type not in found:
+                obs_id = hdu.header.get("OBS_ID")
+        if hdu_type is not None and hdu_type not in found:
+            found[hdu_type] = _location(path, hdu.name, hdu_class)
     for part in ("events", "gti"):
         if part not in found:
             raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
-    if not str(obs_id).strip().isdigit():
+    if not str(obs_id).strip().isdecimal():
         raise ValueError(f"{path}: OBS_ID = {obs_id!r} of EVENTS is not an integer")
     name = found["events"].hdu_name
     found["pointing"] = _location(path, name, "pointing")
@@ -445,8 +444,13 @@ class _FileLocation(HDULocation):
     """Place of an HDU whose file is read once for all its parts."""
 
     def load(self):
-        """Read the part as gammapy does."""
-        hdu = fits_file(self.path(abs_path=True)).hdu(self.hdu_name)
+        """Read the part as gammapy does; ValueError, with its name, if broken."""
+        path = self.path(abs_path=True)
+        hdu = fits_file(path).hdu(self.hdu_name)
+        with naming(f"{path}: {self.hdu_class} (HDU {self.hdu_name})"):
+            return self._convert(hdu)
+
+    def _convert(self, hdu):
         if self.hdu_class == "pointing":
             return FixedPointingInfo.from_fits_header(hdu.header)
         if self.hdu_class == "observation_metadata":
@@ -462,8 +466,19 @@ class _FileLocation(HDULocation):
         return irf.from_hdulist(hdulist, hdu=table_hdu.name)
 
 
-def _read_once(observation):
-    """Make a run like this one that reads each file once for all its parts."""
+def read_once(observation):
+    """Make a run like this one that reads each file once for all its parts.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation, not changed.
+
+    Returns
+    -------
+    new : `~gammapy.data.Observation`
+        Copy, whose errors on broken files name file and part.
+    """
     new = copy.copy(observation)
     for key, value in vars(observation).items():
         if type(value) is HDULocation:
@@ -535,7 +550,7 @@ def new_observation(observation, **changes):
     new : `~gammapy.data.Observation`
         New observation.
     """
-    observation = _read_once(observation)
+    observation = read_once(observation)
     meta = observation.meta
     fraction = livetime_fraction(observation)
     if fraction != 1:

@@ -13,7 +13,13 @@ from gammapy_mimic.camera import Camera
 from gammapy_mimic.compat import interpolated_astrom
 from gammapy_mimic.geometry import offset_azimuth
 
-__all__ = ["event_positions", "fov_coordinates", "move_events", "sky_positions"]
+__all__ = [
+    "check_events",
+    "event_positions",
+    "fov_coordinates",
+    "move_events",
+    "sky_positions",
+]
 
 log = logging.getLogger(__name__)
 
@@ -251,3 +257,58 @@ def _find_convention(events, names, source):
             if distance < best:
                 best, found = distance, (alignment, order, signs)
     return found
+
+
+_EVENT_UNITS = {"RA": "deg", "DEC": "deg", "ENERGY": "TeV"}
+
+
+def check_events(observation):
+    """Raise an error for events that have no time, no place or no energy.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run with events.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, an energy not positive, a declination beyond 90 deg
+        or a unit another one than can be, or if all events lie before or after the
+        good time intervals.
+    """
+    table, run = observation.events.table, f"run {observation.obs_id}: EVENTS"
+    columns = {"TIME": table["TIME"].mjd}
+    for name, unit in _EVENT_UNITS.items():
+        own = table[name].unit
+        if own is not None and not own.is_equivalent(unit):
+            raise ValueError(
+                f"{run} has {name} in {str(own)!r}, not in {unit} or alike"
+            )
+        columns[name] = u.Quantity(table[name], own or unit).to_value(unit)
+    for name, values in columns.items():
+        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+        bad = ~np.isfinite(values)
+        if name == "ENERGY":
+            bad |= values <= 0
+        elif name == "DEC":
+            bad |= abs(values) > 90
+        if bad.any():
+            raise ValueError(
+                f"{run} has {bad.sum()} of {len(values)} events with a {name} that "
+                f"cannot be, such as {values[bad][0]}; remove them"
+            )
+    if len(table):
+        _check_overlap(observation, run)
+
+
+def _check_overlap(observation, run):
+    time, gti = observation.events.time.tt.mjd, observation.gti
+    if gti is None or not len(gti.table):
+        return
+    start, stop = gti.time_start.tt.mjd.min(), gti.time_stop.tt.mjd.max()
+    if time.max() < start or time.min() > stop:
+        raise ValueError(
+            f"{run} are all from outside of the good time intervals (GTI): are the "
+            "time references (MJDREFI, MJDREFF, TIMESYS) of both HDUs right?"
+        )

@@ -8,6 +8,7 @@ import bz2
 import functools
 import gzip
 import zlib
+from contextlib import contextmanager
 from io import BytesIO
 
 from astropy.io import fits
@@ -17,7 +18,7 @@ try:
 except ImportError:
     igzip = isal_zlib = None
 
-__all__ = ["FitsFile", "SourceHDU", "compress", "fits_file"]
+__all__ = ["FitsFile", "SourceHDU", "compress", "fits_file", "naming"]
 
 _GZIP = gzip if igzip is None else igzip
 _READ_ERRORS = (EOFError, OSError, ValueError, zlib.error) + (
@@ -39,6 +40,26 @@ def compress(content):
     return _GZIP.compress(content, 1, mtime=0)
 
 
+@contextmanager
+def naming(what):
+    """Context in which any error is told as a ValueError that says what is broken.
+
+    Broken headers and tables make astropy and gammapy raise errors of nearly every
+    type, which do not name the file.
+
+    Parameters
+    ----------
+    what : str
+        File and part.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+
+
 class SourceHDU:
     """Header and raw data of an HDU of a file.
 
@@ -50,12 +71,18 @@ class SourceHDU:
         The same as a header; not to be changed.
     data : bytes
         Data blocks, padding included.
+
+    Attributes
+    ----------
+    name : str
+        EXTNAME, empty if there is none.
     """
 
     def __init__(self, header_bytes, header, data):
         self.header_bytes = header_bytes
         self.header = header
         self.data = data
+        self.name = str(header.get("EXTNAME", ""))
 
     def table_hdu(self):
         """Binary table of its own, which may be changed.
@@ -97,7 +124,7 @@ class FitsFile:
             raise OSError(f"{path} is no FITS file: no SIMPLE at its beginning")
         try:
             self._hdus = list(_split(content))
-        except _READ_ERRORS as error:
+        except Exception as error:  # of whatever type astropy has for such headers
             raise OSError(f"{path} is broken: {error}") from error
 
     def __iter__(self):
@@ -117,7 +144,7 @@ class FitsFile:
             The first one of this name. KeyError if there is none.
         """
         for hdu in self:
-            if str(hdu.header.get("EXTNAME", "")).upper() == str(name).upper():
+            if hdu.name.upper() == str(name).upper():
                 return hdu
         raise KeyError(f"{self.path} has no HDU {name!r}")
 
@@ -134,7 +161,7 @@ def _split(content):
         data = start + -(-(end + 80 - start) // 2880) * 2880
         header = fits.Header.fromstring(content[start : end + 80])
         stop = data + header.data_size_padded
-        if len(content) < data + header.data_size:
+        if header.data_size < 0 or len(content) < data + header.data_size:
             name = header.get("EXTNAME", "the primary HDU")
             raise OSError(f"it ends before the data of {name} do")
         yield SourceHDU(content[start:data], header, content[data:stop])

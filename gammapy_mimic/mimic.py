@@ -12,6 +12,7 @@ from gammapy.makers import Maker
 from gammapy_mimic import compat
 from gammapy_mimic.background import turn_background
 from gammapy_mimic.events import (
+    check_events,
     event_positions,
     fov_coordinates,
     move_events,
@@ -172,6 +173,7 @@ class MimicMaker(Maker):
         seed = self._pair_seed(target, donor, mimic_set)
         if donor.events is None:
             raise ValueError(f"donor run {donor.obs_id} has no events")
+        check_events(donor)
         _check_telescopes(target, donor, self.allow_other_telescope)
 
         donor = self._scramble(donor, seed)
@@ -371,6 +373,11 @@ def _check_parts(role, run):
             raise ValueError(f"{role} run {run.obs_id} has no {part}")
     if len(run.gti.table) == 0:
         raise ValueError(f"{role} run {run.obs_id} has an empty GTI table")
+    if not np.all(run.gti.time_stop > run.gti.time_start):
+        raise ValueError(
+            f"{role} run {run.obs_id} has a good time interval (GTI) that does not end "
+            "after it starts"
+        )
 
 
 def _choice(name, value):

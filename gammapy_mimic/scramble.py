@@ -11,6 +11,7 @@ from regions import CircleAnnulusSkyRegion, RegionMeta
 
 from gammapy_mimic import compat
 from gammapy_mimic.acceptance import EventAcceptance, free_rows
+from gammapy_mimic.events import check_events
 from gammapy_mimic.model_acceptance import grid_acceptance
 from gammapy_mimic.polar_field import PolarField
 from gammapy_mimic.residuals import residual_table, scramble_header
@@ -228,6 +229,8 @@ class AnnulusScrambler:
         """
         # each access to a part of a run on disk reads it anew: read once
         observation = compat.new_observation(observation)
+        if observation.events is not None:
+            check_events(observation)
         field = PolarField.of(observation, self.sources(observation))
         sequence = self._run_sequence(observation.obs_id, random_state)
         rng = np.random.default_rng(sequence)

@@ -6,6 +6,7 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore
 
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.geometry import offset_azimuth
 from gammapy_mimic.matching.index import (
     TEXT,
@@ -26,8 +27,10 @@ _LOWEST_ALT_DEG = 0.5
 
 def _observation_row(observation):
     """Collect what one observation says of itself, by run table column."""
+    # each part of the file is read once, and errors name it
+    observation = read_once(observation)
     meta, pointing = observation.meta, observation.pointing
-    if pointing is None or observation.gti is None:
+    if pointing is None or observation.gti is None or not len(observation.gti.table):
         raise ValueError(
             f"run {observation.obs_id}: pointing or GTI is missing; "
             "its EVENTS or GTI header may be incomplete"

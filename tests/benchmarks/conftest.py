@@ -1,7 +1,9 @@
 """What all benchmarks share: lines told to the user, exponents of growth.
 
-Run them with ``pytest -o python_functions="bench_*" tests/benchmarks/bench_*.py``. Only ratios of one run mean
-something on another machine: the number in brackets, and the lines of `tell`.
+    pytest -o python_functions="bench_*" tests/benchmarks/bench_*.py
+
+Only ratios of one run mean something on another machine: the numbers in brackets, and
+the lines of `tell`.
 """
 
 import time
