@@ -131,6 +131,8 @@ def read_run(observation):
     location = observation.observatory_earth_location
     if location is None:
         _missing(obs_id, "location of the observatory")
+    if not np.all(np.isfinite(np.ma.filled(events.table["TIME"].mjd, np.nan))):
+        _missing(obs_id, "time for some of its events (TIME is not finite)")
     deadtime, kept = meta.deadtime_fraction, compat.livetime_fraction(observation)
     if kept != 1:
         # A phase filter keeps the GTIs, so that the dead time has to tell of it.
