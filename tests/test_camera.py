@@ -46,8 +46,9 @@ def times(n=50, start="2021-03-04T22:10:00", span=1700, seed=1):
     return Time(start, scale="utc") + seconds * u.s
 
 
+# at the zenith itself the azimuth, and with it the camera, turns without limit
 @given(
-    alt=st.floats(1, 90),
+    alt=st.floats(1, 89.9),
     az=st.floats(0, 360),
     mjd=st.floats(52000, 60000),
     site=st.sampled_from(sorted(SITES)),

@@ -12,10 +12,13 @@ from gammapy_mimic import MimicCampaign
 from gammapy_mimic.simulation import simulate_datastore
 
 PEAK = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from gammapy_mimic import MimicCampaign
 MimicCampaign.from_yaml(sys.argv[1]).run()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# of this process alone: ru_maxrss begins with that of the parent process
+status = Path("/proc/self/status").read_text()
+print(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024)
 """
 
 
