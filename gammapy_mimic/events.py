@@ -2,20 +2,27 @@
 
 import itertools
 import logging
+from dataclasses import dataclass
 
+import erfa
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import AltAz, SkyCoord
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.time import Time
 from gammapy.data import EventList
 from gammapy.irf import FoVAlignment
 
-from gammapy_mimic.camera import Camera
-from gammapy_mimic.compat import interpolated_astrom
-from gammapy_mimic.geometry import offset_azimuth
+from gammapy_mimic.astrometry import interpolated_astrom, tt_days
+from gammapy_mimic.camera import Camera, Mount, transfer
+from gammapy_mimic.geometry import fov_axes, offset_azimuth, wrapped_deg
 
 __all__ = [
+    "FOLLOWERS",
+    "Places",
     "check_events",
+    "check_values",
     "event_positions",
+    "followers",
     "fov_coordinates",
     "move_events",
     "sky_positions",
@@ -26,6 +33,9 @@ log = logging.getLogger(__name__)
 FOV_COLUMNS = (("DETX", "DETY"), ("Xoff", "Yoff"), ("XOFF", "YOFF"))
 """Pairs of columns that may hold field-of-view coordinates."""
 
+FOLLOWERS = (*itertools.chain(*FOV_COLUMNS), "ALT", "AZ", "GLON", "GLAT")
+"""Columns that follow from the place of an event, besides RA and DEC."""
+
 CONVENTION_TOLERANCE_DEG = 0.05
 """Median distance up to which a pair of columns is taken to follow a convention.
 
@@ -34,6 +44,111 @@ of the other conventions.
 """
 
 _N_PROBES = 200
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of events on the sky, under a telescope, at their times.
+
+    Parameters
+    ----------
+    mount : `~gammapy_mimic.camera.Mount`
+        Telescope.
+    origin : tuple of float
+        Time from which seconds count, as from `~gammapy_mimic.astrometry.tt_days`.
+    seconds : `~numpy.ndarray`
+        Times of the events, shape (n,).
+    lon_deg, lat_deg : `~numpy.ndarray`
+        ICRS positions, shape (n,).
+    """
+
+    mount: Mount
+    origin: tuple
+    seconds: np.ndarray
+    lon_deg: np.ndarray
+    lat_deg: np.ndarray
+
+    @classmethod
+    def of(cls, position, time, observation):
+        """Places of positions at times of a run, as astropy has them."""
+        mount, (origin, seconds) = Mount.of(observation), _seconds(time)
+        icrs = position.icrs
+        return cls(mount, origin, seconds, icrs.ra.deg, icrs.dec.deg)
+
+    @classmethod
+    def in_fov(cls, mount, origin, seconds, fov, alignment):
+        """Places with given field-of-view coordinates in degrees."""
+        if len(seconds) == 0:
+            place = np.zeros((2, 0))
+        elif alignment == FoVAlignment.ALTAZ:
+            place = Camera(mount, origin, seconds).to_sky(*fov)
+        else:
+            axes = _radec_axes(mount, origin, seconds)
+            place = _turned(*fov, np.swapaxes(axes, -1, -2))
+        return cls(mount, origin, seconds, wrapped_deg(place[0]), place[1])
+
+    def __getitem__(self, rows):
+        """Places of some of the events."""
+        columns = (self.seconds, self.lon_deg, self.lat_deg)
+        return Places(self.mount, self.origin, *(column[rows] for column in columns))
+
+    def fov_deg(self, alignment):
+        """Field-of-view longitude, -180 to 180 deg, and latitude."""
+        if len(self.seconds) == 0:
+            return np.zeros((2, 0))
+        place = self.lon_deg, self.lat_deg
+        if alignment == FoVAlignment.ALTAZ:
+            return Camera(self.mount, self.origin, self.seconds).to_fov(*place)
+        return _turned(*place, _radec_axes(self.mount, self.origin, self.seconds))
+
+    def moved(self, mount, origin, alignment):
+        """Places that are the same in the field of view of another telescope."""
+        if len(self.seconds) == 0 or alignment != FoVAlignment.ALTAZ:
+            fov = self.fov_deg(alignment)
+            return Places.in_fov(mount, origin, self.seconds, fov, alignment)
+        ends = (self.mount, self.origin), (mount, origin)
+        place = transfer(*ends, self.seconds, self.lon_deg, self.lat_deg)
+        return Places(mount, origin, self.seconds, *place)
+
+    def altaz_deg(self):
+        """Altitude and azimuth."""
+        location = EarthLocation.from_geodetic(*self.mount.site)
+        days = self.origin[0], self.origin[1] + self.seconds / _DAY_S
+        frame = AltAz(obstime=Time(*days, format="jd", scale="tt"), location=location)
+        with interpolated_astrom():
+            altaz = self._icrs().transform_to(frame)
+        return altaz.alt.deg, altaz.az.deg
+
+    def galactic_deg(self):
+        """Galactic longitude and latitude."""
+        galactic = self._icrs().galactic
+        return galactic.l.deg, galactic.b.deg
+
+    def _icrs(self):
+        return SkyCoord(self.lon_deg, self.lat_deg, unit="deg", frame="icrs")
+
+
+def _seconds(time):
+    """Origin, and seconds since it, of times."""
+    tt1, tt2 = (np.ravel(days) for days in tt_days(time))
+    if len(tt1) == 0:
+        return (0.0, 0.0), np.zeros(0)
+    return (tt1[0], tt2[0]), ((tt1 - tt1[0]) + (tt2 - tt2[0])) * _DAY_S
+
+
+def _radec_axes(mount, origin, seconds):
+    """Axes of the field of view that is aligned with RA and Dec."""
+    place = mount.lon_deg, mount.lat_deg
+    if mount.drifts:
+        place = Camera(mount, origin, seconds).to_sky(0.0, 0.0)
+    return fov_axes(*place)
+
+
+def _turned(lon_deg, lat_deg, axes):
+    """Spherical coordinates, in degrees, on other axes."""
+    vector = erfa.s2c(np.radians(lon_deg), np.radians(lat_deg))
+    return np.degrees(erfa.c2s(erfa.rxp(axes, vector)))
 
 
 def event_positions(table):
@@ -64,7 +179,7 @@ def fov_coordinates(position, time, observation, alignment):
     Parameters
     ----------
     position : `~astropy.coordinates.SkyCoord`
-        Positions, shape (n,).
+        Positions, shape (n,), or one position for all times.
     time : `~astropy.time.Time`
         Times, shape (n,).
     observation : `~gammapy.data.Observation`
@@ -79,14 +194,8 @@ def fov_coordinates(position, time, observation, alignment):
         Longitude increases with decreasing right ascension or azimuth (GADF,
         general/coordinates).
     """
-    if len(time) == 0:
-        return np.zeros(0) * u.deg, np.zeros(0) * u.deg
-    if alignment == FoVAlignment.ALTAZ:
-        icrs = position.icrs
-        place = Camera(observation, time).to_fov(icrs.ra.deg, icrs.dec.deg)
-        return place[0] * u.deg, place[1] * u.deg
-    fov = position.transform_to(observation.get_fov_frame(time, alignment))
-    return fov.fov_lon.wrap_at(180 * u.deg).to("deg"), fov.fov_lat.to("deg")
+    place = Places.of(position, time, observation).fov_deg(alignment)
+    return place[0] * u.deg, place[1] * u.deg
 
 
 def sky_positions(fov_lon, fov_lat, time, observation, alignment):
@@ -108,16 +217,102 @@ def sky_positions(fov_lon, fov_lat, time, observation, alignment):
     position : `~astropy.coordinates.SkyCoord`
         Positions in ICRS, shape (n,).
     """
-    if len(time) == 0:
-        return SkyCoord([], [], unit="deg", frame="icrs")
-    if alignment == FoVAlignment.ALTAZ:
-        place = fov_lon.to_value("deg"), fov_lat.to_value("deg")
-        lon, lat = Camera(observation, time).to_sky(*place)
-        return SkyCoord(lon, lat, unit="deg", frame="icrs")
-    frame = observation.get_fov_frame(time, alignment)
-    icrs = SkyCoord(fov_lon=fov_lon, fov_lat=fov_lat, frame=frame).icrs
-    # without the times and the location that the frame has attached
-    return SkyCoord(icrs.ra, icrs.dec, frame="icrs")
+    fov = fov_lon.to_value("deg"), fov_lat.to_value("deg")
+    mount, (origin, seconds) = Mount.of(observation), _seconds(time)
+    return Places.in_fov(mount, origin, seconds, fov, alignment)._icrs()
+
+
+def followers(columns, old, new, *, known=None, keep_unknown=False, label=""):
+    """Columns that follow from the new places of events.
+
+    DETX/DETY and Xoff/Yoff are computed in the convention that they had (aligned with
+    AltAz or RA/Dec, either sign, either order of the axes); ALT/AZ and GLON/GLAT
+    likewise.
+
+    Parameters
+    ----------
+    columns : dict
+        Those of the columns `FOLLOWERS` that there are, in degrees.
+    old, new : `Places`
+        Where the events were, and where they are now.
+    known : `~gammapy.irf.FoVAlignment`, optional
+        Alignment in which old and new place are the same. Default is None.
+    keep_unknown : bool, optional
+        Keep field-of-view columns that follow no known convention; right where
+        events keep their place in the camera. By default such columns are
+        removed, with a warning. Default is False.
+    label : str, optional
+        What the events are, for warnings.
+
+    Returns
+    -------
+    changed : dict
+        New columns in degrees; None for one that is to be removed.
+    """
+    changed = {}
+    if len(new.seconds) == 0:
+        return changed
+    for names in FOV_COLUMNS:
+        if set(names) <= set(columns):
+            pair = [columns[name] for name in names]
+            pair = _moved_pair(pair, old, new, known)
+            if pair is None and not keep_unknown:
+                log.warning(
+                    "%s: columns %s/%s removed: they follow neither the AltAz- nor "
+                    "the RA/Dec-aligned field of view, so that the new places of the "
+                    "events in them are unknown",
+                    label,
+                    *names,
+                )
+                changed |= dict.fromkeys(names)
+            elif pair is not None:
+                changed |= dict(zip(names, pair, strict=True))
+    if {"ALT", "AZ"} & set(columns):
+        changed |= _horizontal(new, columns, label)
+    if {"GLON", "GLAT"} & set(columns):
+        changed |= dict(zip(("GLON", "GLAT"), new.galactic_deg(), strict=True))
+    return {name: changed[name] for name in changed if name in columns}
+
+
+def _horizontal(places, columns, label):
+    if places.mount.site is not None:
+        return dict(zip(("ALT", "AZ"), places.altaz_deg(), strict=True))
+    log.warning(
+        "%s: columns %s removed: they cannot follow the new positions, because the run "
+        "has no location",
+        label,
+        ", ".join(name for name in ("ALT", "AZ") if name in columns),
+    )
+    return dict.fromkeys(("ALT", "AZ"))
+
+
+def _moved_pair(pair, old, new, known):
+    """Two field-of-view columns at new places; None if nobody knows how."""
+    step = max(1, len(old.seconds) // _N_PROBES)
+    convention = _find_convention([column[::step] for column in pair], old[::step])
+    if convention is None:
+        return None
+    alignment, order, signs = convention
+    place = (old if alignment == known else new).fov_deg(alignment)
+    return [sign * place[k] for sign, k in zip(signs, order, strict=True)]
+
+
+def _find_convention(pair, places):
+    """Which field of view a pair of columns holds: (alignment, order, signs)."""
+    alignments = [FoVAlignment.RADEC]
+    if places.mount.site is not None:
+        alignments.append(FoVAlignment.ALTAZ)
+    best, found = CONVENTION_TOLERANCE_DEG, None
+    for alignment in alignments:
+        place = places.fov_deg(alignment)
+        for order, signs in itertools.product(
+            ((0, 1), (1, 0)), itertools.product((1, -1), repeat=2)
+        ):
+            x, y = (s * place[k] for s, k in zip(signs, order, strict=True))
+            distance = np.median(offset_azimuth(*pair, x, y)[0])
+            if distance < best:
+                best, found = distance, (alignment, order, signs)
+    return found
 
 
 def move_events(
@@ -127,14 +322,13 @@ def move_events(
     source,
     destination=None,
     time=None,
-    place=None,
+    known=None,
     keep_unknown=False,
 ):
     """Event list with its events at new places.
 
-    RA and DEC become float64. DETX/DETY and Xoff/Yoff are computed anew in the
-    convention that they had (aligned with AltAz or RA/Dec, either sign, either
-    order of the axes); ALT/AZ and GLON/GLAT likewise. All other columns stay.
+    RA and DEC become float64, and what follows from the place is computed anew (see
+    `followers`). All other columns stay.
 
     Parameters
     ----------
@@ -148,14 +342,8 @@ def move_events(
         Run in whose field of view the new positions lie. Default is ``source``.
     time : `~astropy.time.Time`, optional
         New times, shape (n,). By default the times stay.
-    place : tuple, optional
-        Where the new positions lie in the field of view, if that is known:
-        alignment, longitude and latitude as from `fov_coordinates`. Default is
-        None, which computes it where a column needs it.
-    keep_unknown : bool, optional
-        Keep field-of-view columns that follow no known convention; right where
-        events keep their place in the camera. By default such columns are
-        removed, with a warning. Default is False.
+    known, keep_unknown : optional
+        See `followers`.
 
     Returns
     -------
@@ -163,103 +351,46 @@ def move_events(
         New event list.
     """
     destination = source if destination is None else destination
-    table = events.table.copy()
-    icrs = position.icrs
-    table["RA"] = icrs.ra.to("deg")
-    table["DEC"] = icrs.dec.to("deg")
+    table, icrs = events.table.copy(), position.icrs
+    columns = {
+        name: _degrees(table[name]) for name in FOLLOWERS if name in table.colnames
+    }
     if time is not None:
         table["TIME"] = time
-    _move_fov_columns(table, events, source, destination, place, keep_unknown)
-    _move_horizontal_columns(table, icrs, destination)
-    if {"GLON", "GLAT"} & set(table.colnames):
-        galactic = icrs.galactic
-        _fill(table, "GLON", "GLAT", galactic.l, galactic.b)
+    changed = {"RA": icrs.ra.deg, "DEC": icrs.dec.deg}
+    if columns:
+        changed |= followers(
+            columns,
+            Places.of(event_positions(events.table), events.table["TIME"], source),
+            Places.of(icrs, table["TIME"], destination),
+            known=known,
+            keep_unknown=keep_unknown,
+            label=f"Run {source.obs_id}",
+        )
+    for name, values in changed.items():
+        if values is None:
+            table.remove_column(name)
+        else:
+            table[name] = _like(values, table[name])
     return EventList(table, meta=events.meta.model_copy(deep=True))
 
 
-def _fill(table, name_x, name_y, x, y):
-    """Fill two columns that exist, in their own unit and type."""
-    for name, value in ((name_x, x), (name_y, y)):
-        if name in table.colnames:
-            column = table[name]
-            unit = column.unit or u.deg
-            data = value.to_value(unit).astype(column.dtype)
-            table[name] = u.Quantity(data, unit, dtype=column.dtype)
+def _degrees(column):
+    values = u.Quantity(np.asarray(column, dtype=float), column.unit or u.deg)
+    return values.to_value("deg")
 
 
-def _move_horizontal_columns(table, icrs, destination):
-    names = [name for name in ("ALT", "AZ") if name in table.colnames]
-    if not names or len(table) == 0:
-        return
-    location = destination.observatory_earth_location
-    if location is None:
-        log.warning(
-            "Run %s: columns %s removed: they cannot follow the new positions, "
-            "because the run has no location",
-            destination.obs_id,
-            ", ".join(names),
-        )
-        table.remove_columns(names)
-        return
-    with interpolated_astrom():
-        altaz = icrs.transform_to(AltAz(obstime=table["TIME"], location=location))
-    _fill(table, "ALT", "AZ", altaz.alt, altaz.az)
-
-
-def _move_fov_columns(table, events, source, destination, known, keep_unknown):
-    for names in FOV_COLUMNS:
-        if not set(names) <= set(table.colnames) or len(table) == 0:
-            continue
-        convention = _find_convention(events, names, source)
-        if convention is not None:
-            alignment, order, signs = convention
-            if known is not None and known[0] == alignment:
-                place = known[1:]
-            else:
-                sky = event_positions(table)
-                place = fov_coordinates(sky, table["TIME"], destination, alignment)
-            _fill(
-                table,
-                *names,
-                *(s * place[k] for s, k in zip(signs, order, strict=True)),
-            )
-        elif not keep_unknown:
-            log.warning(
-                "Run %s: columns %s/%s removed: they follow neither the AltAz- nor "
-                "the RA/Dec-aligned field of view, so that the new places of the "
-                "events in them are unknown",
-                source.obs_id,
-                *names,
-            )
-            table.remove_columns(list(names))
-
-
-def _find_convention(events, names, source):
-    """Which field of view a pair of columns holds: (alignment, order, signs)."""
-    step = max(1, len(events.table) // _N_PROBES)
-    probes = events.table[::step]
-    position = event_positions(probes)
-    column = [u.Quantity(probes[name], probes[name].unit or u.deg) for name in names]
-    column = [np.asarray(value.to_value("deg"), dtype=float) for value in column]
-
-    alignments = [FoVAlignment.RADEC]
-    if source.observatory_earth_location is not None:
-        alignments.append(FoVAlignment.ALTAZ)
-    best, found = CONVENTION_TOLERANCE_DEG, None
-    for alignment in alignments:
-        place = fov_coordinates(position, probes["TIME"], source, alignment)
-        place = [value.to_value("deg") for value in place]
-        for order, signs in itertools.product(
-            ((0, 1), (1, 0)), itertools.product((1, -1), repeat=2)
-        ):
-            x, y = (s * place[k] for s, k in zip(signs, order, strict=True))
-            distance = np.median(offset_azimuth(*column, x, y)[0])
-            if distance < best:
-                best, found = distance, (alignment, order, signs)
-    return found
+def _like(values_deg, column):
+    """Degrees in the unit and type of a column; RA and DEC are of double precision."""
+    if column.name in ("RA", "DEC"):
+        return u.Quantity(values_deg, "deg")
+    unit = column.unit or u.deg
+    data = (values_deg * u.deg).to_value(unit).astype(column.dtype)
+    return u.Quantity(data, unit, dtype=column.dtype)
 
 
 _EVENT_UNITS = {"RA": "deg", "DEC": "deg", "ENERGY": "TeV"}
+_LIMITS = {"ENERGY": (0, np.inf), "DEC": np.nextafter([-90, 90], [-np.inf, np.inf])}
 
 
 def check_events(observation):
@@ -278,7 +409,7 @@ def check_events(observation):
         good time intervals.
     """
     table, run = observation.events.table, f"run {observation.obs_id}: EVENTS"
-    columns = {"TIME": table["TIME"].mjd}
+    columns = {"TIME": table["TIME"].tt.mjd}
     for name, unit in _EVENT_UNITS.items():
         own = table[name].unit
         if own is not None and not own.is_equivalent(unit):
@@ -286,29 +417,39 @@ def check_events(observation):
                 f"{run} has {name} in {str(own)!r}, not in {unit} or alike"
             )
         columns[name] = u.Quantity(table[name], own or unit).to_value(unit)
+    gti = observation.gti
+    good = () if gti is None else (gti.time_start.tt.mjd, gti.time_stop.tt.mjd)
+    check_values(columns, good, run)
+
+
+def check_values(columns, good, label):
+    """Raise an error for values that cannot be; see `check_events`.
+
+    Parameters
+    ----------
+    columns : dict
+        Columns TIME, RA and DEC (in degrees) and ENERGY.
+    good : tuple of `~numpy.ndarray`
+        Starts and ends of the good time intervals, as TIME is; may be empty.
+    label : str
+        Run and table, for the message.
+    """
     for name, values in columns.items():
-        values = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
-        bad = ~np.isfinite(values)
-        if name == "ENERGY":
-            bad |= values <= 0
-        elif name == "DEC":
-            bad |= abs(values) > 90
+        if np.ma.isMaskedArray(values):
+            values = values.filled(np.nan)
+        low, high = _LIMITS.get(name, (-np.inf, np.inf))
+        bad = ~((values > low) & (values < high))
         if bad.any():
             raise ValueError(
-                f"{run} has {bad.sum()} of {len(values)} events with a {name} that "
+                f"{label} has {bad.sum()} of {len(values)} events with a {name} that "
                 f"cannot be, such as {values[bad][0]}; remove them"
             )
-    if len(table):
-        _check_overlap(observation, run)
-
-
-def _check_overlap(observation, run):
-    time, gti = observation.events.time.tt.mjd, observation.gti
-    if gti is None or not len(gti.table):
+    time = columns["TIME"]
+    if not len(time) or not len(good) or not len(good[0]):
         return
-    start, stop = gti.time_start.tt.mjd.min(), gti.time_stop.tt.mjd.max()
-    if time.max() < start or time.min() > stop:
+    start, stop = good
+    if time.max() < start.min() or time.min() > stop.max():
         raise ValueError(
-            f"{run} are all from outside of the good time intervals (GTI): are the "
+            f"{label} are all from outside of the good time intervals (GTI): are the "
             "time references (MJDREFI, MJDREFF, TIMESYS) of both HDUs right?"
         )

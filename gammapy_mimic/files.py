@@ -7,11 +7,14 @@ decompresses it up to there each time. Here a file is read and decompressed once
 import bz2
 import functools
 import gzip
+import math
 import zlib
 from contextlib import contextmanager
 from io import BytesIO
 
 from astropy.io import fits
+
+from gammapy_mimic.cards import BLOCK, LENGTH, Header
 
 try:
     from isal import igzip, isal_zlib
@@ -26,6 +29,7 @@ _READ_ERRORS = (EOFError, OSError, ValueError, zlib.error) + (
 )
 _DECOMPRESS = {b"\x1f\x8b": _GZIP.decompress, b"BZh": bz2.decompress}
 
+_END = b"END".ljust(LENGTH)
 _EMPTY_PRIMARY = fits.PrimaryHDU().header.tostring().encode("ascii")
 
 _N_KEPT = 2
@@ -65,11 +69,11 @@ class SourceHDU:
 
     Parameters
     ----------
-    header_bytes : bytes
+    header_bytes : bytes-like
         Header blocks.
-    header : `~astropy.io.fits.Header`
-        The same as a header; not to be changed.
-    data : bytes
+    header : `~gammapy_mimic.cards.Header`
+        The same, understood.
+    data : bytes-like
         Data blocks, padding included.
 
     Attributes
@@ -93,7 +97,7 @@ class SourceHDU:
             Table HDU.
         """
         # through a stream, as arrays on top of bytes cannot be written to
-        stream = BytesIO(_EMPTY_PRIMARY + self.header_bytes + self.data)
+        stream = BytesIO(b"".join([_EMPTY_PRIMARY, self.header_bytes, self.data]))
         return fits.open(stream, memmap=False)[1]
 
 
@@ -151,21 +155,35 @@ class FitsFile:
 
 def _split(content):
     """HDUs of a file, one after the other."""
-    start = 0
+    view, start = memoryview(content), 0
     while content[start : start + 8].strip(b" \0"):
-        end = content.find(b"END" + 77 * b" ", start)
-        while (end - start) % 80 and end > 0:
-            end = content.find(b"END" + 77 * b" ", end + 1)
+        end = content.find(_END, start)
+        while (end - start) % LENGTH and end > 0:
+            end = content.find(_END, end + 1)
         if end < 0:
             raise OSError("a header has no END")
-        data = start + -(-(end + 80 - start) // 2880) * 2880
-        header = fits.Header.fromstring(content[start : end + 80])
-        stop = data + header.data_size_padded
-        if header.data_size < 0 or len(content) < data + header.data_size:
+        data = start + _padded(end + LENGTH - start)
+        header = Header(view[start : end + LENGTH])
+        size = _data_size(header)
+        if size < 0 or len(content) < data + size:
             name = header.get("EXTNAME", "the primary HDU")
             raise OSError(f"it ends before the data of {name} do")
-        yield SourceHDU(content[start:data], header, content[data:stop])
+        stop = data + _padded(size)
+        yield SourceHDU(view[start:data], header, view[data:stop])
         start = stop
+
+
+def _padded(size):
+    return -(-size // BLOCK) * BLOCK
+
+
+def _data_size(header):
+    """Bytes of the data of an HDU (FITS standard 4.0, equation 2)."""
+    lengths = [header[f"NAXIS{i + 1}"] for i in range(header["NAXIS"])]
+    if not lengths:
+        return 0
+    number = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + math.prod(lengths))
+    return abs(header["BITPIX"]) // 8 * number
 
 
 def fits_file(path):

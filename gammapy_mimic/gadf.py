@@ -11,16 +11,14 @@ References
    https://gamma-astro-data-formats.readthedocs.io/en/v0.3/
 """
 
+import functools
 import math
 
+import erfa
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord
-from astropy.time import Time
-from gammapy.data import PointingMode
+from astropy.coordinates import SkyCoord
 from gammapy.utils.time import time_ref_from_dict
-
-from gammapy_mimic.compat import interpolated_astrom
 
 __all__ = [
     "HDUDOC",
@@ -29,9 +27,11 @@ __all__ = [
     "gti_keywords",
     "hduclass_keywords",
     "header_reference",
+    "isot",
     "location_keywords",
     "pointing_keywords",
     "reference_keywords",
+    "same_reference",
     "seconds_since",
 ]
 
@@ -46,6 +46,13 @@ OBS_MODES = ("POINTING", "RASTER", "SLEW", "SCAN", "DRIFT")
 
 SECONDS_PER_DAY = 86400.0
 MJD_ZERO_JD = 2400000.5
+
+_ISOT = "{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}.{:03d}"
+_FROM_TT = {
+    "tt": lambda *tt: tt,
+    "tai": erfa.tttai,
+    "utc": lambda *tt: erfa.taiutc(*erfa.tttai(*tt)),
+}
 
 # Differences up to these come from rounding, not from a change of the run.
 TIME_TOLERANCE_S = 1e-6
@@ -107,11 +114,36 @@ def header_reference(header):
     Returns
     -------
     reference : `~astropy.time.Time` or None
-        Reference time in the scale of TIMESYS.
+        Reference time in the scale of TIMESYS; not to be changed.
     """
     if header is None or "MJDREFI" not in header or "MJDREFF" not in header:
         return None
-    return time_ref_from_dict(header)
+    keys = ("MJDREFI", "MJDREFF", "TIMESYS")
+    return _reference(*((key, header[key]) for key in keys if key in header))
+
+
+@functools.lru_cache(maxsize=8)
+def _reference(*cards):
+    """Make a reference time; most runs have the same."""
+    return time_ref_from_dict(dict(cards))
+
+
+def same_reference(one, other):
+    """Whether two reference times and their scales are the same.
+
+    Parameters
+    ----------
+    one, other : `~astropy.time.Time`
+        Reference times.
+
+    Returns
+    -------
+    same : bool
+        False for the same time in another scale.
+    """
+    if one is other:
+        return True
+    return one.scale == other.scale and seconds_since(one, other) == 0
 
 
 def reference_keywords(reference, *, header=None):
@@ -131,12 +163,12 @@ def reference_keywords(reference, *, header=None):
         MJDREFI (int), MJDREFF (float), TIMEUNIT ('s'), TIMESYS, TIMEREF.
     """
     header = {} if header is None else header
-    mjdrefi, mjdreff = _split_mjd(reference)
     own = header_reference(header)
-    if own is not None and own.scale == reference.scale:
-        same = seconds_since(own, reference) == 0
-        if same and float(header["MJDREFI"]).is_integer():
-            mjdrefi, mjdreff = int(header["MJDREFI"]), float(header["MJDREFF"])
+    same = own is not None and same_reference(own, reference)
+    if same and float(header["MJDREFI"]).is_integer():
+        mjdrefi, mjdreff = int(header["MJDREFI"]), float(header["MJDREFF"])
+    else:
+        mjdrefi, mjdreff = _split_mjd(reference)
     return {
         "MJDREFI": mjdrefi,
         "MJDREFF": mjdreff,
@@ -154,13 +186,13 @@ def _split_mjd(time):
     return start + days, float(fraction - days)
 
 
-def location_keywords(location, *, header=None):
+def location_keywords(site, *, header=None):
     """Keywords of the place of the observatory.
 
     Parameters
     ----------
-    location : `~astropy.coordinates.EarthLocation`
-        Location of the observatory.
+    site : tuple of float
+        Longitude and latitude in degrees, height in m.
     header : mapping, optional
         Header whose values are kept if they mean the same place. Default is None.
 
@@ -169,36 +201,28 @@ def location_keywords(location, *, header=None):
     keywords : dict
         GEOLON (deg), GEOLAT (deg), ALTITUDE (m).
     """
-    if not isinstance(location, EarthLocation):
-        raise TypeError(f"location must be an EarthLocation, got {location!r}")
-    keywords = {
-        "GEOLON": float(location.lon.to_value("deg")),
-        "GEOLAT": float(location.lat.to_value("deg")),
-        "ALTITUDE": float(location.height.to_value("m")),
+    tolerances = {
+        "GEOLON": ANGLE_TOLERANCE_DEG,
+        "GEOLAT": ANGLE_TOLERANCE_DEG,
+        "ALTITUDE": HEIGHT_TOLERANCE_M,
     }
-    return _keep_equal(
-        keywords,
-        header,
-        {
-            "GEOLON": ANGLE_TOLERANCE_DEG,
-            "GEOLAT": ANGLE_TOLERANCE_DEG,
-            "ALTITUDE": HEIGHT_TOLERANCE_M,
-        },
-    )
+    keywords = dict(zip(tolerances, site, strict=True))
+    return _keep_equal(keywords, header, tolerances)
 
 
-def pointing_keywords(pointing, *, time, location):
+def pointing_keywords(mount, *, origin, kept=None):
     """Keywords of the pointing.
 
     Parameters
     ----------
-    pointing : `~gammapy.data.FixedPointingInfo`
-        Pointing, fixed in the sky (OBS_MODE POINTING) or in altitude and azimuth
-        (DRIFT).
-    time : `~astropy.time.Time`
-        Time for which altitude and azimuth hold, usually the middle of the run.
-    location : `~astropy.coordinates.EarthLocation`
-        Location of the observatory.
+    mount : `~gammapy_mimic.camera.Mount`
+        Location and pointing, fixed in the sky (OBS_MODE POINTING) or in altitude and
+        azimuth (DRIFT).
+    origin : tuple of float
+        Time for which altitude and azimuth hold, usually the middle of the run, as
+        from `~gammapy_mimic.astrometry.tt_days`.
+    kept : dict, optional
+        Keywords that are known already. Default is none.
 
     Returns
     -------
@@ -206,69 +230,39 @@ def pointing_keywords(pointing, *, time, location):
         OBS_MODE, ALT_PNT, AZ_PNT, and unless the mode is DRIFT: RA_PNT, DEC_PNT,
         GLON_PNT, GLAT_PNT; all in deg.
     """
-    if pointing.mode is PointingMode.DRIFT:
-        altaz = pointing.fixed_altaz
-        keywords = {"OBS_MODE": "DRIFT"}
-    else:
-        icrs = SkyCoord(pointing.fixed_icrs.data, frame="icrs")
-        with interpolated_astrom():
-            altaz = icrs.transform_to(AltAz(obstime=time, location=location))
-        keywords = {
-            "OBS_MODE": "POINTING",
-            "RA_PNT": _degrees(icrs.ra),
-            "DEC_PNT": _degrees(icrs.dec),
-            "GLON_PNT": _degrees(icrs.galactic.l),
-            "GLAT_PNT": _degrees(icrs.galactic.b),
+    keywords = {"OBS_MODE": "DRIFT" if mount.drifts else "POINTING"}
+    if not mount.drifts:
+        keywords |= {"RA_PNT": mount.lon_deg, "DEC_PNT": mount.lat_deg}
+    keywords |= kept or {}
+    if not mount.drifts and not {"GLON_PNT", "GLAT_PNT"} <= set(keywords):
+        icrs = SkyCoord(mount.lon_deg, mount.lat_deg, unit="deg", frame="icrs")
+        keywords |= {
+            "GLON_PNT": float(icrs.galactic.l.deg),
+            "GLAT_PNT": float(icrs.galactic.b.deg),
         }
-    keywords["ALT_PNT"] = _degrees(altaz.alt)
-    keywords["AZ_PNT"] = _degrees(altaz.az)
+    if not {"ALT_PNT", "AZ_PNT"} <= set(keywords):
+        keywords["AZ_PNT"], keywords["ALT_PNT"] = mount.horizon(origin)
     return keywords
 
 
-def _degrees(angle):
-    """Degrees of an angle that holds one value."""
-    return float(np.squeeze(angle.to_value("deg")))
-
-
-def events_keywords(
-    *,
-    obs_id,
-    pointing,
-    location,
-    gti,
-    deadtime_fraction,
-    reference,
-    event_time=None,
-    header=None,
-):
-    """Mandatory keywords of an EVENTS HDU that follow from the observation.
+def events_keywords(run, *, header=None):
+    """Mandatory keywords of an EVENTS HDU that follow from the run.
 
     What remains are those which only the producer of the data knows: ORIGIN,
     TELESCOP, INSTRUME, CREATOR, OBJECT.
 
     Parameters
     ----------
-    obs_id : int
-        Observation identifier.
-    pointing : `~gammapy.data.FixedPointingInfo`
-        Pointing.
-    location : `~astropy.coordinates.EarthLocation`
-        Location of the observatory.
-    gti : `~gammapy.data.GTI`
-        Good time intervals, at least one.
-    deadtime_fraction : float
-        Dead time per good time.
-    reference : `~astropy.time.Time`
-        Reference time of TSTART, TSTOP and the TIME column.
-    event_time : `~astropy.time.Time`, optional
-        Times of the events, shape (n,). TSTART and TSTOP enclose them, too: in some
-        data events come up to a second after the last good time interval. Default
-        is None.
+    run : `~gammapy_mimic.run.Run`
+        Run with at least one good time interval. TSTART and TSTOP enclose its events,
+        too: in some data events come up to a second after the last good time
+        interval.
     header : mapping, optional
         EVENTS header that the run had so far. Values that still hold are kept as
         they are: TSTART and TSTOP if the GTIs lie in between and their sum is the
         header's ONTIME; ALT_PNT and AZ_PNT (of some observatories a mean over the
-        run) if also pointing and location are the header's. Default is None.
+        run) if also pointing and location are the header's. Default is that of the
+        run.
 
     Returns
     -------
@@ -277,28 +271,33 @@ def events_keywords(
         TIME-OBS and TIME-END, if the header splits date and time), EQUINOX, RADECSYS
         and those of `reference_keywords`, `location_keywords`, `pointing_keywords`.
     """
-    header = {} if header is None else header
+    header, reference = run.header if header is None else header, run.reference
     own = header_reference(header)
-    if own is None or seconds_since(own, reference) != 0:
+    if own is None or not same_reference(own, reference):
         header = _without_times(header)
-    keywords = {"OBS_ID": int(obs_id)}
+    keywords = {"OBS_ID": int(run.obs_id)}
     keywords |= reference_keywords(reference, header=header)
-    times = _time_keywords(gti, deadtime_fraction, reference, header)
+    times = _time_keywords(run, header)
     same_times = _equal(times, header, {"TSTART": 0, "TSTOP": 0})
-    times |= _enclosing(times, event_time, reference)
+    if len(run.seconds):
+        times["TSTART"] = min(times["TSTART"], float(run.seconds.min()))
+        times["TSTOP"] = max(times["TSTOP"], float(run.seconds.max()))
     keywords |= times
-    keywords |= _date_keywords(times, reference, header, same_times)
-    keywords |= location_keywords(location, header=header)
-    middle = reference + 0.5 * (times["TSTART"] + times["TSTOP"]) * u.s
+    keywords |= _date_keywords(times, run, header, same_times)
+    keywords |= location_keywords(run.mount.site, header=header)
     places = ("GEOLON", "GEOLAT", "ALTITUDE")
     same_place = _equal(keywords, header, dict.fromkeys(places, 0))
-    kept = _kept_pointing(pointing, header, same_altaz=same_times and same_place)
-    if not _pointing_names(pointing) <= set(kept):
-        kept = pointing_keywords(pointing, time=middle, location=location) | kept
-    keywords |= kept
+    same_altaz = same_times and same_place
+    keywords |= _kept_or_new_pointing(run, times, header, same_altaz)
     keywords["EQUINOX"] = _float_or(header.get("EQUINOX"), 2000.0)
     keywords["RADECSYS"] = header.get("RADECSYS") or "ICRS"
     return keywords
+
+
+def _kept_or_new_pointing(run, times, header, same_altaz):
+    kept = _kept_pointing(run.mount, header, same_altaz=same_altaz)
+    middle = run.origin(0.5 * (times["TSTART"] + times["TSTOP"]))
+    return pointing_keywords(run.mount, origin=middle, kept=kept)
 
 
 def _without_times(header):
@@ -307,13 +306,11 @@ def _without_times(header):
     return {key: header[key] for key in header if key not in dropped}
 
 
-def _time_keywords(gti, deadtime_fraction, reference, header):
+def _time_keywords(run, header):
     """TSTART, TSTOP, ONTIME, LIVETIME and DEADC."""
-    start = seconds_since(gti.time_start, reference)
-    stop = seconds_since(gti.time_stop, reference)
-    ontime = float(gti.time_sum.to_value("s"))
-    keywords = {"TSTART": float(start.min()), "TSTOP": float(stop.max())}
-    good = {"ONTIME": ontime, "DEADC": 1.0 - float(deadtime_fraction)}
+    (start_s, stop_s), ontime = run.good_s, run.ontime_s
+    keywords = {"TSTART": float(start_s.min()), "TSTOP": float(stop_s.max())}
+    good = {"ONTIME": ontime, "DEADC": 1.0 - float(run.deadtime_fraction)}
     good["LIVETIME"] = ontime * good["DEADC"]
     if _equal(good, header, {"ONTIME": TIME_TOLERANCE_S}) and _encloses(
         header, keywords
@@ -337,25 +334,14 @@ def _encloses(header, keywords):
     )
 
 
-def _enclosing(times, event_time, reference):
-    """TSTART and TSTOP around the events as well."""
-    if event_time is None or len(event_time) == 0:
-        return {}
-    seconds = seconds_since(event_time, reference)
-    return {
-        "TSTART": min(times["TSTART"], float(np.min(seconds))),
-        "TSTOP": max(times["TSTOP"], float(np.max(seconds))),
-    }
-
-
-def _date_keywords(times, reference, header, same_times):
+def _date_keywords(times, run, header, same_times):
     """DATE-OBS and DATE-END in the scale of TIMESYS, written as the header does."""
     keywords = {}
-    for suffix, key in [("OBS", "TSTART"), ("END", "TSTOP")]:
-        time = Time(reference + times[key] * u.s, format="isot")
-        date = {f"DATE-{suffix}": time.isot}
+    texts = isot(run, [times["TSTART"], times["TSTOP"]])
+    for suffix, text in zip(("OBS", "END"), texts, strict=True):
+        date = {f"DATE-{suffix}": text}
         if header.get(f"TIME-{suffix}"):
-            day, clock = time.isot.split("T")
+            day, clock = text.split("T")
             date = {f"DATE-{suffix}": day, f"TIME-{suffix}": clock}
         if same_times and all(header.get(name) for name in date):
             date = {name: header[name] for name in date}
@@ -363,31 +349,47 @@ def _date_keywords(times, reference, header, same_times):
     return keywords
 
 
-def _pointing_names(pointing):
-    """Names of the keywords that `pointing_keywords` gives."""
-    names = {"OBS_MODE", "ALT_PNT", "AZ_PNT"}
-    if pointing.mode is not PointingMode.DRIFT:
-        names |= {"RA_PNT", "DEC_PNT", "GLON_PNT", "GLAT_PNT"}
-    return names
+def isot(run, seconds, *, scale=None):
+    """Write times as ISO 8601 does.
+
+    Parameters
+    ----------
+    run : `~gammapy_mimic.run.Run`
+        Run whose reference time is meant.
+    seconds : list of float
+        Seconds since the reference.
+    scale : str, optional
+        Time scale. Default is that of the reference.
+
+    Returns
+    -------
+    texts : list of str
+        Dates with time.
+    """
+    scale = scale or run.reference.scale
+    if {scale, run.reference.scale} <= set(_FROM_TT):
+        # as astropy does it, without its objects
+        tt1, tt2 = run.origin(np.asarray(seconds))
+        *dates, clocks = erfa.d2dtf(scale.upper(), 3, *_FROM_TT[scale](tt1, tt2))
+        rows = zip(*dates, clocks.tolist(), strict=True)
+        return [_ISOT.format(*date, *clock) for *date, clock in rows]
+    time = run.reference + seconds * u.s
+    return [str(text) for text in getattr(time, scale).isot]
 
 
-def _kept_pointing(pointing, header, *, same_altaz):
+def _kept_pointing(mount, header, *, same_altaz):
     """Pointing keywords of a header that still hold."""
-    drift = pointing.mode is PointingMode.DRIFT
-    if drift != (str(header.get("OBS_MODE")).upper() == "DRIFT"):
-        return {}
     mode = str(header.get("OBS_MODE")).upper()
+    if mount.drifts != (mode == "DRIFT"):
+        return {}
     kept = {"OBS_MODE": mode} if mode in OBS_MODES else {}
-    if drift:
-        fixed, names = pointing.fixed_altaz, {"ALT_PNT": "alt", "AZ_PNT": "az"}
-    else:
-        fixed, names = pointing.fixed_icrs, {"RA_PNT": "ra", "DEC_PNT": "dec"}
-    position = {key: _degrees(getattr(fixed, name)) for key, name in names.items()}
+    names = ("AZ_PNT", "ALT_PNT") if mount.drifts else ("RA_PNT", "DEC_PNT")
+    position = dict(zip(names, (mount.lon_deg, mount.lat_deg), strict=True))
     if not _equal(position, header, dict.fromkeys(position, ANGLE_TOLERANCE_DEG)):
         return kept
-    if not drift:
-        names = [*names, "GLON_PNT", "GLAT_PNT"]
-        names += ["ALT_PNT", "AZ_PNT"] if same_altaz else []
+    if not mount.drifts:
+        names += ("GLON_PNT", "GLAT_PNT")
+        names += ("ALT_PNT", "AZ_PNT") if same_altaz else ()
     return kept | _numbers(header, names)
 
 
@@ -424,13 +426,13 @@ def _float_or(value, default):
         return default
 
 
-def gti_keywords(*, gti, reference, header=None):
+def gti_keywords(gti_s, *, reference, header=None):
     """Keywords of a GTI HDU.
 
     Parameters
     ----------
-    gti : `~gammapy.data.GTI`
-        Good time intervals, at least one.
+    gti_s : `~numpy.ndarray`
+        Starts and ends of the good time intervals, at least one, shape (2, n).
     reference : `~astropy.time.Time`
         Reference time of the START and STOP columns.
     header : mapping, optional
@@ -445,6 +447,5 @@ def gti_keywords(*, gti, reference, header=None):
     """
     keywords = hduclass_keywords("GTI")
     keywords |= reference_keywords(reference, header=header)
-    keywords["TSTART"] = float(seconds_since(gti.time_start, reference).min())
-    keywords["TSTOP"] = float(seconds_since(gti.time_stop, reference).max())
+    keywords["TSTART"], keywords["TSTOP"] = float(gti_s[0].min()), float(gti_s[1].max())
     return keywords

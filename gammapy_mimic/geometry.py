@@ -13,17 +13,37 @@ import numpy as np
 __all__ = [
     "Circles",
     "arc_half_width",
+    "fov_axes",
     "from_offset_azimuth",
     "offset_azimuth",
     "rotate_fov",
     "solid_angle_fractions",
     "solid_angle_radii",
+    "wrapped_deg",
 ]
 
 
 def _unit_vector(lon_deg, lat_deg):
     lon, lat = np.radians(lon_deg), np.radians(lat_deg)
     return np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+
+
+def wrapped_deg(angle_deg):
+    """Angles in degrees from 0 to 360; a tiny negative one is not folded to 360.
+
+    Parameters
+    ----------
+    angle_deg : array-like
+        Angles, in degrees.
+
+    Returns
+    -------
+    wrapped_deg : `~numpy.ndarray`
+        The same angles.
+    """
+    # much faster than numpy.mod
+    angle_deg = angle_deg - 360 * np.floor(np.divide(angle_deg, 360))
+    return np.where((angle_deg >= 0) & (angle_deg < 360), angle_deg, 0.0)
 
 
 def offset_azimuth(lon_deg, lat_deg, lon0_deg, lat0_deg):
@@ -52,9 +72,7 @@ def offset_azimuth(lon_deg, lat_deg, lon0_deg, lat0_deg):
     north = np.sin(lat - lat0) + np.sin(lat0) * np.cos(lat) * haversine
     ahead = np.cos(lat - lat0) - np.cos(lat0) * np.cos(lat) * haversine
     offset = np.arctan2(np.hypot(east, north), ahead)
-    azimuth = np.mod(np.degrees(np.arctan2(east, north)), 360)
-    # a tiny negative angle is folded to exactly 360
-    return np.degrees(offset), np.where(azimuth == 360, 0.0, azimuth)
+    return np.degrees(offset), wrapped_deg(np.degrees(np.arctan2(east, north)))
 
 
 def from_offset_azimuth(offset_deg, azimuth_deg, lon0_deg, lat0_deg):
@@ -80,8 +98,31 @@ def from_offset_azimuth(offset_deg, azimuth_deg, lon0_deg, lat0_deg):
     x = np.cos(offset) * np.cos(lat0) - north * np.sin(lat0)
     y = np.sin(offset) * np.sin(azimuth)
     z = np.cos(offset) * np.sin(lat0) + north * np.cos(lat0)
-    lon = np.mod(np.degrees(np.arctan2(y, x)) + lon0_deg, 360)
-    return np.where(lon == 360, 0.0, lon), np.degrees(np.arctan2(z, np.hypot(x, y)))
+    lon = wrapped_deg(np.degrees(np.arctan2(y, x)) + lon0_deg)
+    return lon, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def fov_axes(lon_deg, lat_deg):
+    """Axes of fields of view that are aligned with their frame.
+
+    Parameters
+    ----------
+    lon_deg, lat_deg : float or `~numpy.ndarray`
+        Pointing or pointings, in degrees.
+
+    Returns
+    -------
+    axes : `~numpy.ndarray`
+        Unit vectors towards the pointing, increasing field-of-view longitude
+        (decreasing longitude of the frame; GADF, general/coordinates) and latitude,
+        shape (..., 3, 3): the product with a vector of the frame is the vector in the
+        field of view, and that with the transpose is the inverse.
+    """
+    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
+    ahead = _unit_vector(lon_deg, lat_deg)
+    left = np.sin(lon), -np.cos(lon), np.zeros_like(lon)
+    up = -np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)
+    return np.moveaxis(np.array([ahead, left, up]), (0, 1), (-2, -1))
 
 
 def rotate_fov(fov_lon_deg, fov_lat_deg, angle_deg):

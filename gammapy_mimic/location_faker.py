@@ -113,17 +113,17 @@ class LocationFaker:
         """
         inputs = [make_path(source_file), make_path(faked_file)]
         output = make_path(output_name)
-        if output.resolve() in [path.resolve() for path in inputs]:
+        runs = [compat.open_run(path) for path in inputs]
+        if output.exists() and any(output.samefile(path) for path in inputs):
             raise ValueError(f"output_name = {str(output)!r}: is one of the inputs")
         if output.exists() and not overwrite:
             raise FileExistsError(f"{output} exists; use overwrite=True")
-        target, donor = (compat.open_run(path) for path in inputs)
         maker = MimicMaker(
             background="target" if copy_background else "donor",
             scrambler=self._make_scrambler(scramble_point, scramble_theta),
             **self._mimic,
         )
-        mimic = maker.run(target, donor)
+        mimic = maker.run(*runs)
         write_run(mimic, output, overwrite=overwrite)
         return mimic
 

@@ -2,26 +2,26 @@
 
 import inspect
 import logging
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import EarthLocation, SkyCoord
 from gammapy.data import EventList, Observation, ObservationMetaData, Observations
-from gammapy.irf import Background3D, FoVAlignment
+from gammapy.irf import FoVAlignment
 from gammapy.makers import Maker
+from gammapy.utils.fits import HDULocation
 
 from gammapy_mimic import compat
+from gammapy_mimic.astrometry import tt_days
 from gammapy_mimic.background import turn_background
-from gammapy_mimic.events import (
-    check_events,
-    event_positions,
-    fov_coordinates,
-    move_events,
-    sky_positions,
-)
-from gammapy_mimic.gadf import header_reference
+from gammapy_mimic.camera import Mount
+from gammapy_mimic.events import Places, check_events, event_positions, move_events
+from gammapy_mimic.gadf import header_reference, same_reference, seconds_since
 from gammapy_mimic.provenance import mimic_header
+from gammapy_mimic.run import Run, check_run, gti_seconds, plain_run
 from gammapy_mimic.sampling import child_seed, seed_sequence
-from gammapy_mimic.times import in_scale, moved_gti, spread_times
+from gammapy_mimic.times import first_of, in_scale, moved_gti, spread_times
 
 __all__ = ["MimicMaker"]
 
@@ -123,6 +123,7 @@ class MimicMaker(Maker):
         random_state=None,
     ):
         self.alignment = _choice("alignment", alignment)
+        self._alignment = FoVAlignment[self.alignment.upper()]
         self.time = _choice("time", time)
         self.background = _choice("background", background)
         self.irfs = _choice("irfs", irfs)
@@ -162,6 +163,24 @@ class MimicMaker(Maker):
         """
         _check_is_run("target", target)
         _check_is_run("donor", donor)
+        seed = self._pair_seed(target, donor, mimic_set)
+        plain = plain_run(target, with_events=False), plain_run(donor)
+        if None in plain or self.scrambler is not None:
+            return self._run_in_memory(target, donor, seed)
+        check_run(plain[1])
+        self._check_telescopes(*plain)
+        mimic = self._run_plain(*plain)
+        header = self._header(*plain, mimic, seed)
+        mimic = replace(mimic, header=header, is_settled=True)
+        target, donor = map(compat.read_once, (target, donor))
+        return compat.held_observation(
+            mimic,
+            bkg=self.make_background(target, donor),
+            **self.make_irfs(target, donor),
+        )
+
+    def _run_in_memory(self, target, donor, seed):
+        """Make a mimic with gammapy's objects, of runs of any kind."""
         # each access to a part of a run on disk reads it anew: read once, and of the
         # target's events nothing but the header
         events = compat.events_location(target) or target.events
@@ -170,25 +189,39 @@ class MimicMaker(Maker):
         _check_parts("target", target)
         _check_parts("donor", donor)
         target, donor = _with_location(target, donor)
-        seed = self._pair_seed(target, donor, mimic_set)
         if donor.events is None:
             raise ValueError(f"donor run {donor.obs_id} has no events")
         check_events(donor)
-        _check_telescopes(target, donor, self.allow_other_telescope)
+        self._check_telescopes(Run.of(target), Run.of(donor))
 
         donor = self._scramble(donor, seed)
-        gti = self._make_gti(target, donor, _time_reference(target, donor))
-        events = self._make_events(
-            self._select_events(target, donor, gti), target, donor
+        target_run, donor_run = Run.of(target), Run.of(donor)
+        reference = _time_reference(target_run, donor_run)
+        gti = self._make_gti(target, donor, reference)
+        events = self._select_events(target, donor, gti)
+        position = event_positions(events.table)
+        place = position.ra.deg, position.dec.deg
+        _, new = self._move(Run.of(donor, events), target_run, donor_run, *place)
+        events = move_events(
+            events,
+            SkyCoord(new.lon_deg, new.lat_deg, unit="deg"),
+            source=donor,
+            destination=target,
+            time=in_scale(events.time + self._shift(target, donor), reference),
+            known=self._alignment,
+            keep_unknown=self.alignment == "altaz",
         )
-        events.table.meta = mimic_header(
-            target,
-            donor,
-            gti=gti,
-            event_time=events.time,
-            settings={name: getattr(self, name) for name in (*_CHOICES, "crop")},
-            seed=seed,
+        mimic = replace(
+            target_run,
+            reference=reference,
+            tt=tt_days(reference),
+            gti_s=gti_seconds(gti, reference),
+            gti_reference=reference,
+            ontime_s=float(gti.time_sum.to_value("s")),
+            deadtime_fraction=donor_run.deadtime_fraction,
+            seconds=np.atleast_1d(seconds_since(events.time, reference)),
         )
+        events.table.meta = self._header(target_run, donor_run, mimic, seed)
         return Observation(
             obs_id=target.obs_id,
             meta=ObservationMetaData.from_header(events.table.meta),
@@ -199,6 +232,49 @@ class MimicMaker(Maker):
             bkg=self.make_background(target, donor),
             **self.make_irfs(target, donor),
         )
+
+    def _run_plain(self, target, donor):
+        """Move a run in plain numbers."""
+        gti_s, ontime_s, run = donor.good_s - donor.start_s, donor.ontime_s, donor
+        if self.crop and target.ontime_s < ontime_s:
+            gti_s, ontime_s = first_of(gti_s, target.ontime_s), target.ontime_s
+            run = donor[donor.seconds - donor.start_s < gti_s[1].max()]
+        start_s = self._start_s(target, donor)
+        old, new = self._move(run, target, donor, *map(run.values, ("RA", "DEC")))
+        is_kept = self.alignment == "altaz"
+        return replace(
+            run.moved(old, new, known=self._alignment, keep_unknown=is_kept),
+            obs_id=target.obs_id,
+            reference=target.reference,
+            tt=target.tt,
+            gti_s=gti_s + start_s,
+            gti_reference=target.reference,
+            ontime_s=ontime_s,
+            mount=target.mount,
+            seconds=new.seconds + start_s,
+        )
+
+    def _start_s(self, target, donor):
+        """Start of the mimic's good time, counted as the target's."""
+        if self.time == "target":
+            return target.start_s
+        if same_reference(donor.reference, target.reference):
+            return donor.start_s
+        return donor.start_s + seconds_since(donor.reference, target.reference)
+
+    def _move(self, run, target, donor, lon_deg, lat_deg):
+        """Places of events in the sky of the donor, and in that of the mimic."""
+        # counted from the start, so that no digit is lost
+        elapsed = run.seconds - donor.start_s
+        old = Places(
+            donor.mount, donor.origin(donor.start_s), elapsed, lon_deg, lat_deg
+        )
+        origin = target.origin(self._start_s(target, donor))
+        return old, old.moved(target.mount, origin, self._alignment)
+
+    def _header(self, target, donor, mimic, seed):
+        settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
+        return mimic_header(target, donor, mimic, settings=settings, seed=seed)
 
     def run_pairs(self, targets, donors, pairs, *, mimic_set=None):
         """Make the mimics of a table of pairs.
@@ -270,21 +346,20 @@ class MimicMaker(Maker):
             keep their place. None if the run has none.
         """
         giver = donor if self.background == "donor" else target
-        bkg = compat.background(giver)
-        if bkg is None:
-            return None
-        model = compat.to_gadf_alignment(bkg)
-        moved_with_events = model.fov_alignment.name.lower() == self.alignment
-        is_turned = (
-            self.background == "donor"
-            and isinstance(model, Background3D)
-            and not moved_with_events
-        )
-        if is_turned:
-            angle = self._orientation_differences(model.fov_alignment, target, donor)
+        held = compat.irf_or_location(giver, "bkg")
+        # None for a radially symmetric model
+        alignment = None if held is None else compat.background_alignment(giver)
+        is_mirrored = alignment == FoVAlignment.REVERSE_LON_RADEC
+        own = FoVAlignment.RADEC if is_mirrored else alignment
+        if self.background == "donor" and own not in (None, self._alignment):
+            model = compat.to_gadf_alignment(compat.background(giver))
+            angle = self._orientation_differences(own, target, donor)
             return turn_background(model, angle)
-        unchanged = model is bkg and compat.irf_location(giver, "bkg")
-        return unchanged or model
+        if is_mirrored:
+            return compat.mirrored(giver)
+        if held is None or isinstance(held, HDULocation):
+            return held
+        return compat.to_gadf_alignment(compat.background(giver))
 
     def _orientation_differences(self, alignment, target, donor):
         """By how much the transfer turns places given in another alignment.
@@ -292,35 +367,16 @@ class MimicMaker(Maker):
         At times spread over the donor's good time: the orientation changes in a run.
         """
         time = spread_times(donor.gti)
-        new_time = time + self._shift(target, donor)
-        lon, lat = np.zeros(len(time)) * u.deg, np.full(len(time), 1.0) * u.deg
-        probe = sky_positions(lon, lat, time, donor, alignment)
-        moved, _ = self._transfer(probe, time, new_time, target, donor)
-        lon, lat = fov_coordinates(moved, new_time, target, alignment)
-        # the probe was on the latitude axis, at 90 deg from that of longitude
-        return np.arctan2(np.sin(lat), np.sin(lon) * np.cos(lat)) - 90 * u.deg
-
-    def _transfer(self, position, time, new_time, target, donor):
-        """Give the new positions, and the place in the field of view that is kept."""
-        alignment = FoVAlignment[self.alignment.upper()]
-        place = fov_coordinates(position, time, donor, alignment)
-        position = sky_positions(*place, new_time, target, alignment)
-        return position, (alignment, *place)
-
-    def _make_events(self, events, target, donor):
-        time = events.time + self._shift(target, donor)
-        time = in_scale(time, _time_reference(target, donor))
-        position = event_positions(events.table)
-        position, place = self._transfer(position, events.time, time, target, donor)
-        return move_events(
-            events,
-            position,
-            source=donor,
-            destination=target,
-            time=time,
-            place=place,
-            keep_unknown=self.alignment == "altaz",
-        )
+        seconds = (time - time[0]).to_value("s")
+        origins = [
+            tt_days(start) for start in (time[0], time[0] + self._shift(target, donor))
+        ]
+        mounts = [Mount.of(run) for run in (donor, target)]
+        # on the latitude axis, at 90 deg from that of longitude
+        probe = Places.in_fov(mounts[0], origins[0], seconds, (0.0, 1.0), alignment)
+        moved = probe.moved(mounts[1], origins[1], self._alignment)
+        lon, lat = np.radians(moved.fov_deg(alignment))
+        return np.arctan2(np.sin(lat), np.sin(lon) * np.cos(lat)) * u.rad - 90 * u.deg
 
     def _shift(self, target, donor):
         if self.time == "donor":
@@ -347,6 +403,33 @@ class MimicMaker(Maker):
                 None if self.scrambler is None or own is not None else seed_sequence()
             )
         return child_seed(self._seed, target.obs_id, donor.obs_id, mimic_set)
+
+    def _check_telescopes(self, target, donor):
+        if self.allow_other_telescope:
+            return
+        names = [
+            str(run.header.get("TELESCOP", "")).strip().upper()
+            for run in (target, donor)
+        ]
+        advice = "take a donor of the same telescope, or allow_other_telescope = True"
+        if all(names) and names[0] != names[1]:
+            raise ValueError(
+                f"donor run {donor.obs_id} is of telescope {names[1]!r}, target run "
+                f"{target.obs_id} of {names[0]!r}: {advice}"
+            )
+        sites = target.mount.site, donor.mount.site
+        if sites[0] == sites[1]:
+            return
+        xyz = [
+            u.Quantity(EarthLocation.from_geodetic(*site).to_geocentric())
+            for site in sites
+        ]
+        distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
+        if distance > _SAME_SITE:
+            raise ValueError(
+                f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
+                f"target run {target.obs_id}: {advice}"
+            )
 
     def _scramble(self, donor, seed):
         if self.scrambler is None:
@@ -401,34 +484,10 @@ def _with_location(target, donor):
     return [compat.new_observation(run, location=known[0]) for run in (target, donor)]
 
 
-def _check_telescopes(target, donor, allow_other):
-    if allow_other:
-        return
-    headers = [compat.events_header(run) for run in (target, donor)]
-    names = [str(header.get("TELESCOP", "")).strip().upper() for header in headers]
-    advice = "take a donor of the same telescope, or allow_other_telescope = True"
-    if all(names) and names[0] != names[1]:
-        raise ValueError(
-            f"donor run {donor.obs_id} is of telescope {names[1]!r}, target run "
-            f"{target.obs_id} of {names[0]!r}: {advice}"
-        )
-    sites = [run.observatory_earth_location for run in (target, donor)]
-    xyz = [u.Quantity(site.to_geocentric()) for site in sites]
-    distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
-    if distance > _SAME_SITE:
-        raise ValueError(
-            f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
-            f"target run {target.obs_id}: {advice}"
-        )
-
-
 def _time_reference(target, donor):
     """Take the reference time of the target's header, if it has one."""
-    for run in (target, donor):
-        reference = header_reference(compat.events_header(run))
-        if reference is not None:
-            return reference
-    return target.gti.time_ref
+    given = (header_reference(run.header) for run in (target, donor))
+    return next(filter(None, given), target.reference)
 
 
 def _common_energy_range(keywords):

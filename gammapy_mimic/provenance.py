@@ -1,10 +1,9 @@
 """The header of a mimic: who it is, from what it was made, with which seed."""
 
 import numpy as np
-from gammapy.data import PointingMode
 
 from gammapy_mimic import __version__, gadf
-from gammapy_mimic.compat import events_header
+from gammapy_mimic.cards import as_dict
 
 __all__ = ["CREATOR", "mimic_header"]
 
@@ -45,7 +44,7 @@ _DONOR_FILE_KEYS = (
 )
 
 
-def mimic_header(target, donor, *, gti, event_time, settings, seed=None):
+def mimic_header(target, donor, mimic, *, settings, seed=None):
     """EVENTS header of a mimic.
 
     What describes how the events were taken (telescopes, muon efficiency, night
@@ -55,12 +54,10 @@ def mimic_header(target, donor, *, gti, event_time, settings, seed=None):
 
     Parameters
     ----------
-    target, donor : `~gammapy.data.Observation`
+    target, donor : `~gammapy_mimic.run.Run`
         The two runs. The donor may have been scrambled.
-    gti : `~gammapy.data.GTI`
-        Good time intervals of the mimic.
-    event_time : `~astropy.time.Time`
-        Times of its events, shape (n,).
+    mimic : `~gammapy_mimic.run.Run`
+        Times, location and pointing of the mimic; its header is not used.
     settings : dict
         Arguments of `~gammapy_mimic.MimicMaker`: ``alignment``, ``time``,
         ``background``, ``irfs`` and ``crop``.
@@ -72,27 +69,16 @@ def mimic_header(target, donor, *, gti, event_time, settings, seed=None):
     header : dict
         Cards, to be used as ``events.table.meta``.
     """
-    donor_header, target_header = events_header(donor), events_header(target)
+    donor_header, target_header = as_dict(donor.header), target.header
     dropped = {*_TARGET_KEYS, *_DONOR_FILE_KEYS}
     header = {k: v for k, v in donor_header.items() if k not in dropped}
     header.update({k: target_header[k] for k in _TARGET_KEYS if k in target_header})
-    header.update(
-        gadf.events_keywords(
-            obs_id=target.obs_id,
-            pointing=target.pointing,
-            location=target.observatory_earth_location,
-            gti=gti,
-            deadtime_fraction=donor.observation_dead_time_fraction,
-            reference=gti.time_ref,
-            event_time=event_time,
-            header=target_header,
-        )
-    )
+    header.update(gadf.events_keywords(mimic, header=target_header))
     header["RADECSYS"], header["EQUINOX"] = "ICRS", 2000.0
     header["HDUVERS"], header["HDUDOC"] = gadf.HDUVERS, gadf.HDUDOC
     header["CREATOR"] = CREATOR
-    header.update(_provenance_cards(donor, donor_header, settings, seed))
-    header["HISTORY"] = [*_lines(donor_header), *_history(donor, donor_header, target)]
+    header.update(_provenance_cards(donor, settings, seed))
+    header["HISTORY"] = [*_lines(donor_header), *_history(target, donor)]
     return header
 
 
@@ -101,16 +87,11 @@ def _lines(header):
     return [history] if isinstance(history, str) else list(history)
 
 
-def _provenance_cards(donor, donor_header, settings, seed):
-    cards = {"MIM_DON": donor.obs_id, "MIM_DOBJ": str(donor_header.get("OBJECT", ""))}
-    pointing = donor.pointing
-    if pointing.mode == PointingMode.DRIFT:
-        cards["MIM_DALT"] = float(pointing.fixed_altaz.alt.deg)
-        cards["MIM_DAZ"] = float(pointing.fixed_altaz.az.deg)
-    else:
-        cards["MIM_DRA"] = float(pointing.fixed_icrs.ra.deg)
-        cards["MIM_DDEC"] = float(pointing.fixed_icrs.dec.deg)
-    cards["MIM_DTST"] = donor.gti.time_start.min().utc.isot
+def _provenance_cards(donor, settings, seed):
+    cards = {"MIM_DON": donor.obs_id, "MIM_DOBJ": str(donor.header.get("OBJECT", ""))}
+    names = ("MIM_DAZ", "MIM_DALT") if donor.mount.drifts else ("MIM_DRA", "MIM_DDEC")
+    cards |= zip(names, (donor.mount.lon_deg, donor.mount.lat_deg), strict=True)
+    (cards["MIM_DTST"],) = gadf.isot(donor, [donor.start_s], scale="utc")
     cards["MIM_ALGN"] = settings["alignment"]
     cards["MIM_TIME"] = settings["time"]
     cards["MIM_BKG"] = settings["background"]
@@ -125,10 +106,10 @@ def _provenance_cards(donor, donor_header, settings, seed):
     return cards
 
 
-def _history(donor, donor_header, target):
+def _history(target, donor):
     # a card holds 72 characters
     lines = []
-    if creator := donor_header.get("CREATOR"):
+    if creator := donor.header.get("CREATOR"):
         lines.append(f"Run {donor.obs_id} first written by {creator}")
     lines.append(f"{CREATOR}: run {donor.obs_id} as a mimic of run {target.obs_id}")
     return lines

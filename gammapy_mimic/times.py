@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units as u
 from gammapy.data import GTI
 
-__all__ = ["in_scale", "moved_gti", "spread_times"]
+__all__ = ["first_of", "in_scale", "moved_gti", "spread_times"]
 
 
 def in_scale(time, reference):
@@ -45,24 +45,33 @@ def moved_gti(gti, shift, *, reference, ontime=None):
     """
     start, stop = gti.time_start + shift, gti.time_stop + shift
     if ontime is not None:
-        start, stop = _first_of(start, stop, ontime)
+        first = start.min()
+        seconds = [(time - first).to_value("s") for time in (start, stop)]
+        start, stop = first + first_of(np.array(seconds), ontime.to_value("s")) * u.s
     return GTI.create(
         in_scale(start, reference), in_scale(stop, reference), reference_time=reference
     )
 
 
-def _first_of(start, stop, ontime):
-    """Cut intervals so that their sum is at most ``ontime``."""
-    order = np.argsort(start)
-    start, stop = start[order], stop[order]
-    length = (stop - start).to_value("s")
-    left = ontime.to_value("s") - (np.cumsum(length) - length)
-    kept = left > 0
-    start, stop, length, left = start[kept], stop[kept], length[kept], left[kept]
-    if left[-1] < length[-1]:
-        stop = stop.copy()
-        stop[-1] = start[-1] + left[-1] * u.s
-    return start, stop
+def first_of(gti_s, ontime_s):
+    """Good time intervals cut so that their sum is at most an ontime.
+
+    Parameters
+    ----------
+    gti_s : `~numpy.ndarray`
+        Starts and ends of the intervals, shape (2, n).
+    ontime_s : float
+        Sum of those that are wanted.
+
+    Returns
+    -------
+    first_s : `~numpy.ndarray`
+        The first of the intervals, in order of time.
+    """
+    start, stop = gti_s[:, np.argsort(gti_s[0])]
+    before = np.cumsum(stop - start) - (stop - start)
+    stop = np.minimum(stop, start + ontime_s - before)
+    return np.stack([start, stop])[:, stop > start]
 
 
 def spread_times(gti, *, step=60 * u.s):

@@ -1,5 +1,7 @@
 """The camera on the sky is that of gammapy's field-of-view frame."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -10,7 +12,8 @@ from gammapy.irf import FoVAlignment
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gammapy_mimic.camera import Camera
+from gammapy_mimic.astrometry import tt_days
+from gammapy_mimic.camera import Camera, Mount, transfer
 
 SITES = {
     "H.E.S.S.": EarthLocation.from_geodetic(16.5 * u.deg, -23.27 * u.deg, 1835 * u.m),
@@ -28,13 +31,18 @@ def make_run(pointing, site="H.E.S.S."):
     return Observation(obs_id=1, pointing=pointing, location=SITES[site])
 
 
+def camera_of(run, time):
+    seconds = (time - time[0]).to_value("s")
+    return Camera(Mount.of(run), tt_days(time[0]), seconds)
+
+
 def distances(run, time, seed=0, width=5.0):
     """How far Camera is from gammapy: on the way to the field, and back."""
     rng = np.random.default_rng(seed)
     frame = run.get_fov_frame(time, FoVAlignment.ALTAZ)
     lon, lat = rng.uniform(-width, width, (2, len(time)))
     sky = SkyCoord(fov_lon=lon * u.deg, fov_lat=lat * u.deg, frame=frame).icrs
-    camera = Camera(run, time)
+    camera = camera_of(run, time)
     fov = camera.to_fov(sky.ra.deg, sky.dec.deg)
     there = SkyCoord(*fov, unit="deg").separation(SkyCoord(lon, lat, unit="deg"))
     back = SkyCoord(*camera.to_sky(lon, lat), unit="deg").separation(sky)
@@ -101,7 +109,7 @@ def test_times_may_lie_hours_apart():
 
 def test_one_place_for_all_times():
     run = make_run(SkyCoord(83.6, 22, unit="deg"))
-    camera = Camera(run, times())
+    camera = camera_of(run, times())
     lon, lat = camera.to_sky(0.0, 0.0)
     np.testing.assert_allclose(lon, 83.6, atol=1e-8)
     np.testing.assert_allclose(lat, 22, atol=1e-8)
@@ -111,6 +119,41 @@ def test_negative_control():
     # the tolerance sees a pointing that is off by 0.001 arcsec
     one, two = (make_run(SkyCoord(83.6, dec, unit="deg")) for dec in (22, 22 + 3e-7))
     time = times()
-    lon, lat = Camera(one, time).to_fov(84.0, 23.0)
-    other = Camera(two, time).to_fov(84.0, 23.0)
+    lon, lat = camera_of(one, time).to_fov(84.0, 23.0)
+    other = camera_of(two, time).to_fov(84.0, 23.0)
     assert np.abs(other - np.array([lon, lat])).max() > TOLERANCE_DEG
+
+
+def test_transfer_is_there_and_back_in_another_camera():
+    runs = [make_run(SkyCoord(ra, dec, unit="deg")) for ra, dec in ((84, 22), (9, -72))]
+    origins = [
+        tt_days(Time(start)) for start in ("2021-03-04T22:10", "2004-12-08T01:00")
+    ]
+    seconds = np.random.default_rng(3).uniform(0, 1700, 300)
+    mounts = [Mount.of(run) for run in runs]
+    lon, lat = np.random.default_rng(4).uniform(-3, 3, (2, 300))
+    lon, lat = lon + 84, lat + 22
+    ends = [*zip(mounts, origins, strict=True)]
+    cameras = [Camera(*end, seconds) for end in ends]
+    expected = cameras[1].to_sky(*cameras[0].to_fov(lon, lat))
+    np.testing.assert_allclose(transfer(*ends, seconds, lon, lat), expected, atol=1e-11)
+    back = transfer(*ends[::-1], seconds, *expected)
+    np.testing.assert_allclose(back, [lon, lat], atol=1e-10)
+
+
+@pytest.mark.parametrize("dec", [22, 89.9, -60])
+def test_pointing_in_the_horizon(dec):
+    run = make_run(SkyCoord(83.6, dec, unit="deg"))
+    time = Time("2021-03-04T22:10:00", scale="utc")
+    frame = AltAz(obstime=time, location=run.observatory_earth_location)
+    altaz = run.pointing.fixed_icrs.transform_to(frame)
+    found = Mount.of(run).horizon(tt_days(time))
+    np.testing.assert_allclose(found, [altaz.az.deg, altaz.alt.deg], atol=1e-9)
+
+
+def test_times_without_a_known_orientation_of_the_earth():
+    # as astropy, which takes a mean one and says so
+    run, time = make_run(SkyCoord(83.6, 22, unit="deg")), times(start="1968-03-04")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert max(distances(run, time)) < TOLERANCE_DEG

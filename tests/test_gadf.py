@@ -1,6 +1,7 @@
 """Header keywords and times: every value against astropy or by construction."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import runs
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
-from gammapy.data import GTI, FixedPointingInfo
+from gammapy.data import GTI, FixedPointingInfo, Observation
 from gammapy.utils.time import time_ref_from_dict
 from numpy.testing import assert_allclose
 
-from gammapy_mimic import gadf
+from gammapy_mimic import compat, gadf
+from gammapy_mimic.astrometry import tt_days
+from gammapy_mimic.camera import Mount
+from gammapy_mimic.run import Run, gti_seconds
 
 HESS_REFERENCE = {"MJDREFI": 51910, "MJDREFF": 0.000742870370370241, "TIMESYS": "TT"}
 REFERENCES = [
@@ -102,19 +106,20 @@ def test_text_as_mjdreff_is_understood():
 
 def test_location_keywords():
     location = EarthLocation.from_geodetic(16.5, -23.27, 1835)
-    keywords = gadf.location_keywords(location)
+    pointing = FixedPointingInfo(fixed_icrs=runs.POINTING)
+    site = Mount.of(Observation(pointing=pointing, location=location)).site
+    keywords = gadf.location_keywords(site)
     assert_allclose([*keywords.values()], [16.5, -23.27, 1835], rtol=1e-12)
     header = {"GEOLON": 16.5, "GEOLAT": -23.27, "ALTITUDE": 1835.0}
-    assert gadf.location_keywords(location, header=header) == header
-    moved = gadf.location_keywords(location, header={**header, "GEOLON": 17.0})
+    assert gadf.location_keywords(site, header=header) == header
+    moved = gadf.location_keywords(site, header={**header, "GEOLON": 17.0})
     assert_allclose(moved["GEOLON"], 16.5, rtol=1e-12)
-    with pytest.raises(TypeError, match="location must be an EarthLocation, got None"):
-        gadf.location_keywords(None)
 
 
 def test_pointing_keywords():
     pointing = FixedPointingInfo(fixed_icrs=runs.POINTING)
-    keywords = gadf.pointing_keywords(pointing, time=runs.START, location=runs.LOCATION)
+    mount = Mount.of(Observation(pointing=pointing, location=runs.LOCATION))
+    keywords = gadf.pointing_keywords(mount, origin=tt_days(runs.START))
     frame = AltAz(obstime=runs.START, location=runs.LOCATION)
     altaz = runs.POINTING.transform_to(frame)
     assert keywords["OBS_MODE"] == "POINTING"
@@ -131,23 +136,23 @@ def test_pointing_keywords():
 
 def test_drift_pointing_has_no_sky_position():
     pointing = FixedPointingInfo(fixed_altaz=AltAz(alt=70 * u.deg, az=180 * u.deg))
-    keywords = gadf.pointing_keywords(pointing, time=runs.START, location=runs.LOCATION)
+    mount = Mount.of(Observation(pointing=pointing, location=runs.LOCATION))
+    keywords = gadf.pointing_keywords(mount, origin=tt_days(runs.START))
     assert keywords == {"OBS_MODE": "DRIFT", "ALT_PNT": 70.0, "AZ_PNT": 180.0}
 
 
-def arguments(observation, **changes):
-    """Arguments of `events_keywords` for an observation."""
-    header = observation.events.table.meta
-    return {
-        "obs_id": observation.obs_id,
-        "pointing": observation.pointing,
-        "location": observation.observatory_earth_location,
-        "gti": observation.gti,
-        "deadtime_fraction": observation.observation_dead_time_fraction,
-        "reference": gadf.header_reference(header),
-        "header": header,
-        **changes,
-    }
+def keywords_of(
+    run, *, header=None, reference=None, event_time=None, deadtime=None, **parts
+):
+    """Keywords of an observation in which some parts are replaced."""
+    run = Run.of(compat.new_observation(run, **parts))
+    if deadtime is not None:
+        run = replace(run, deadtime_fraction=deadtime)
+    if reference is not None:
+        run = replace(run, reference=reference, tt=tt_days(reference))
+    if event_time is not None:
+        run = replace(run, seconds=gadf.seconds_since(event_time, run.reference))
+    return gadf.events_keywords(run, header=header)
 
 
 @pytest.mark.parametrize("kind", ["full", "hess", "drift", "multi_gti", "utc"])
@@ -157,7 +162,7 @@ def test_keywords_of_an_unchanged_run_are_those_of_its_header(kind):
     before = copy.deepcopy(dict(header))
     # GADF 0.3 has no mode WOBBLE, gammapy takes it as POINTING
     mode = before["OBS_MODE"].replace("WOBBLE", "POINTING")
-    keywords = gadf.events_keywords(**arguments(run))
+    keywords = keywords_of(run)
     added = {key for key in keywords if key not in header}
     assert added == {"DATE-OBS", "DATE-END"}
     assert {key: keywords[key] for key in keywords if key in header} == {
@@ -169,7 +174,7 @@ def test_keywords_of_an_unchanged_run_are_those_of_its_header(kind):
 def test_keywords_without_a_header():
     run = runs.make_run("full", n_events=3)
     header = run.events.table.meta
-    keywords = gadf.events_keywords(**arguments(run, header=None))
+    keywords = keywords_of(run, header={})
     for key, value in keywords.items():
         if isinstance(value, float) and key in header:
             assert_allclose(value, header[key], rtol=1e-9, err_msg=key)
@@ -185,9 +190,7 @@ def test_moved_pointing_is_computed_anew():
     run = runs.make_run("hess", n_events=3)
     header = run.events.table.meta
     new = SkyCoord(84.0, 22.0, unit="deg")
-    keywords = gadf.events_keywords(
-        **arguments(run, pointing=FixedPointingInfo(fixed_icrs=new))
-    )
+    keywords = keywords_of(run, pointing=FixedPointingInfo(fixed_icrs=new))
     assert (keywords["RA_PNT"], keywords["DEC_PNT"]) == (84.0, 22.0)
     for key in ("GLON_PNT", "GLAT_PNT", "ALT_PNT", "AZ_PNT"):
         assert 0.1 < abs(keywords[key] - header[key]) < 2, key
@@ -197,7 +200,7 @@ def test_moved_pointing_is_computed_anew():
 def test_drift_replaces_pointing():
     run = runs.make_run("full", n_events=3)
     pointing = FixedPointingInfo(fixed_altaz=AltAz(alt=70 * u.deg, az=180 * u.deg))
-    keywords = gadf.events_keywords(**arguments(run, pointing=pointing))
+    keywords = keywords_of(run, pointing=pointing)
     assert keywords["OBS_MODE"] == "DRIFT"
     assert "RA_PNT" not in keywords
     assert keywords["ALT_PNT"] == 70
@@ -208,7 +211,7 @@ def test_new_gti_changes_all_that_follows_from_it():
     header = run.events.table.meta
     start = run.gti.time_start[0] + [100, 500] * u.s
     gti = GTI.create(start, start + [200, 300] * u.s, run.gti.time_ref)
-    keywords = gadf.events_keywords(**arguments(run, gti=gti))
+    keywords = keywords_of(run, gti=gti)
     assert_allclose(keywords["ONTIME"], 500, rtol=1e-12)
     assert_allclose(keywords["LIVETIME"], 500 * runs.DEADC, rtol=1e-12)
     assert keywords["DEADC"] == runs.DEADC
@@ -224,20 +227,18 @@ def test_start_and_stop_of_the_header_may_enclose_the_gtis():
     header = dict(run.events.table.meta)
     header["TSTART"] -= 5
     header["TSTOP"] += 7
-    keywords = gadf.events_keywords(**arguments(run, header=header))
+    keywords = keywords_of(run, header=header)
     assert keywords["TSTART"] == header["TSTART"]
     assert keywords["TSTOP"] == header["TSTOP"]
     header["TSTART"] += 105
-    keywords = gadf.events_keywords(**arguments(run, header=header))
+    keywords = keywords_of(run, header=header)
     assert keywords["TSTART"] == run.events.table.meta["TSTART"]
 
 
 def test_deadtime_and_location_override_the_header():
     run = runs.make_run("full", n_events=3)
     location = EarthLocation.from_geodetic(-17.9, 28.7, 2200)
-    keywords = gadf.events_keywords(
-        **arguments(run, deadtime_fraction=0.25, location=location)
-    )
+    keywords = keywords_of(run, deadtime=0.25, location=location)
     assert keywords["DEADC"] == 0.75
     assert_allclose(keywords["LIVETIME"], 0.75 * 1680, rtol=1e-12)
     assert_allclose(keywords["GEOLON"], -17.9, rtol=1e-12)
@@ -247,7 +248,7 @@ def test_deadtime_and_location_override_the_header():
 def test_another_reference_ignores_the_seconds_of_the_header():
     run = runs.make_run("full", n_events=3)
     reference = Time("2001-01-01", scale="utc")
-    keywords = gadf.events_keywords(**arguments(run, reference=reference))
+    keywords = keywords_of(run, reference=reference)
     start = reference + keywords["TSTART"] * u.s
     # 1e-7 s: one double of 6e8 s
     assert abs((start - run.gti.time_start[0]).to_value("s")) < 1e-7
@@ -259,10 +260,10 @@ def test_dates_are_split_as_in_the_header():
     run = runs.make_run("full", n_events=3)
     header = dict(run.events.table.meta)
     header |= {"DATE-OBS": "2020-12-04", "TIME-OBS": "22:08:10"}
-    keywords = gadf.events_keywords(**arguments(run, header=header))
+    keywords = keywords_of(run, header=header)
     assert (keywords["DATE-OBS"], keywords["TIME-OBS"]) == ("2020-12-04", "22:08:10")
     header["TSTART"] += 60
-    keywords = gadf.events_keywords(**arguments(run, header=header))
+    keywords = keywords_of(run, header=header)
     assert keywords["TIME-OBS"] == "22:08:10.184"
 
 
@@ -270,7 +271,8 @@ def test_gti_keywords():
     run = runs.make_run("multi_gti", n_events=3)
     header = run.events.table.meta
     reference = gadf.header_reference(header)
-    keywords = gadf.gti_keywords(gti=run.gti, reference=reference, header=header)
+    gti_s = gti_seconds(run.gti, reference)
+    keywords = gadf.gti_keywords(gti_s, reference=reference, header=header)
     assert keywords["HDUCLAS1"] == "GTI"
     assert keywords["HDUVERS"] == gadf.HDUVERS
     assert keywords["TSTART"] == header["TSTART"]
@@ -282,7 +284,7 @@ def test_run_lasts_as_long_as_its_events():
     run = runs.make_run("hess", n_events=5)
     late = run.gti.time_stop[-1] + 0.5 * u.s
     early = run.gti.time_start[0] - 0.25 * u.s
-    keywords = gadf.events_keywords(**arguments(run), event_time=Time([early, late]))
+    keywords = keywords_of(run, event_time=Time([early, late]))
     reference = gadf.header_reference(keywords)
     assert keywords["TSTART"] == gadf.seconds_since(early, reference)
     assert keywords["TSTOP"] == gadf.seconds_since(late, reference)

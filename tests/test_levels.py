@@ -8,8 +8,12 @@ import gammapy_mimic
 PACKAGE = Path(gammapy_mimic.__file__).parent
 
 LEVELS = {
+    "astrometry": 0,
     "camera": 0,
+    "cards": 0,
     "geometry": 0,
+    "headers": 0,
+    "tables": 0,
     "sampling": 0,
     "compat": 0,
     "files": 0,
@@ -23,6 +27,7 @@ LEVELS = {
     "polar_field": 1,
     "provenance": 1,
     "residuals": 1,
+    "run": 1,
     "sources": 1,
     "times": 1,
     "mimic": 2,

@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 
-from gammapy_mimic.compat import interpolated_astrom
+from gammapy_mimic.astrometry import interpolated_astrom
 from gammapy_mimic.geometry import Circles, offset_azimuth
 from gammapy_mimic.sources import parse_sources
 

@@ -13,8 +13,10 @@ from gammapy.irf import FoVAlignment
 from scipy.interpolate import CubicSpline
 
 from gammapy_mimic import gadf
-from gammapy_mimic.compat import interpolated_astrom
+from gammapy_mimic.astrometry import interpolated_astrom, tt_days
+from gammapy_mimic.camera import Mount
 from gammapy_mimic.events import fov_coordinates, sky_positions
+from gammapy_mimic.run import Run, gti_seconds
 from gammapy_mimic.sampling import child_seed, seed_sequence
 from gammapy_mimic.simulation import irfs
 from gammapy_mimic.simulation.background import SyntheticBackground
@@ -288,14 +290,18 @@ class SyntheticRun:
 
     def _header(self, pointing, gti):
         header = gadf.hduclass_keywords("EVENTS")
-        header |= gadf.events_keywords(
+        run = Run(
             obs_id=self.obs_id,
-            pointing=pointing,
-            location=self.location,
-            gti=gti,
-            deadtime_fraction=self.deadtime_fraction,
+            header={},
             reference=REFERENCE,
+            tt=tt_days(REFERENCE),
+            gti_s=gti_seconds(gti, REFERENCE),
+            ontime_s=self.duration.to_value("s"),
+            mount=Mount.of(Observation(pointing=pointing, location=self.location)),
+            deadtime_fraction=self.deadtime_fraction,
+            seconds=np.zeros(0),
         )
+        header |= gadf.events_keywords(run)
         header |= {
             "ORIGIN": "gammapy_mimic",
             "TELESCOP": irfs.TELESCOPE,

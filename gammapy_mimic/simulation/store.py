@@ -9,7 +9,7 @@ from astropy.coordinates import AltAz, SkyCoord
 from astropy.time import Time
 from gammapy.data import DataStore
 
-from gammapy_mimic.compat import interpolated_astrom
+from gammapy_mimic.astrometry import interpolated_astrom
 from gammapy_mimic.sampling import child_seed, seed_sequence
 from gammapy_mimic.simulation.background import SyntheticBackground
 from gammapy_mimic.simulation.run import SITE, SyntheticRun

@@ -4,8 +4,7 @@
 `gammapy.data.DataStore.from_dir` opens. `MimicWriter` is what it is made of, for
 those who write one observation at a time or from several processes.
 
-From the bottom up: `tables` turns columns into bytes, `headers` metadata into cards;
-`irfs` and `copying` make the HDUs of the instrument response, `events` those of
+From the bottom up: `irfs` makes the HDUs of the instrument response, `events` those of
 events and good times; `index` makes the two index tables; `store` writes files.
 """
 

@@ -2,54 +2,34 @@
 
 import logging
 import numbers
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Column, Table
+from astropy.table import Column
 from astropy.time import Time
-from gammapy.data import GTI, FixedPointingInfo
+from gammapy.irf import FoVAlignment
 
 from gammapy_mimic import compat
-from gammapy_mimic.gadf import (
-    HDUDOC,
-    HDUVERS,
-    events_keywords,
-    gti_keywords,
-    header_reference,
-    seconds_since,
-)
+from gammapy_mimic.cards import as_dict
+from gammapy_mimic.gadf import HDUDOC, HDUVERS, events_keywords, seconds_since
 from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.writer.headers import make_header
-from gammapy_mimic.writer.irfs import (
-    REVERSE,
-    OutputHDU,
-    background_alignment,
-    irf_hdus,
+from gammapy_mimic.run import (
+    MANDATORY,
+    UNITS,
+    Run,
+    events_table,
+    gti_table,
+    plain_run,
 )
-from gammapy_mimic.writer.tables import binary_table, encode_column
+from gammapy_mimic.tables import encode_column
+from gammapy_mimic.writer.irfs import OutputHDU, irf_hdus
 
-__all__ = ["Run", "checked_obs_id", "quick_check", "read_run", "run_hdus"]
+__all__ = ["checked_obs_id", "quick_check", "read_run", "run_hdus"]
 
 log = logging.getLogger(__name__)
 
-# Units that GADF demands of the mandatory columns.
-UNITS = {"RA": "deg", "DEC": "deg", "ENERGY": "TeV"}
-MANDATORY = ("EVENT_ID", "TIME", "RA", "DEC", "ENERGY")
 WRITTEN = f"written by {CREATOR}"
-
-
-@dataclass
-class Run:
-    """What is written of a run besides its IRFs; each part was read once."""
-
-    obs_id: int
-    table: Table
-    gti: GTI
-    pointing: FixedPointingInfo
-    location: object
-    deadtime_fraction: float
-    meta: object
 
 
 def checked_obs_id(observation):
@@ -102,7 +82,7 @@ def quick_check(observation):
 
 
 def read_run(observation):
-    """Read what is written of a run, each part once.
+    """Read what is written of a run besides its IRFs, each part once.
 
     Parameters
     ----------
@@ -111,11 +91,28 @@ def read_run(observation):
 
     Returns
     -------
-    run : `Run`
+    run : `~gammapy_mimic.run.Run`
         Its parts. ValueError for a run without events, GTI, pointing or location.
+    producer : dict
+        Mandatory cards that only the producer knows, as gammapy has them.
     """
+    run = plain_run(observation)
+    if run is not None:
+        return run, {}
     obs_id = quick_check(observation)
-    gti, events = observation.gti, observation.events
+    events, meta = _check_parts(obs_id, observation)
+    run = Run.of(observation, events)
+    deadtime, kept = run.deadtime_fraction, compat.livetime_fraction(observation)
+    if kept != 1:
+        # A phase filter keeps the GTIs, so that the dead time has to tell of it.
+        deadtime = 1 - (1 - deadtime) * kept
+    columns = _columns(events.table, obs_id, run.reference)
+    return replace(run, deadtime_fraction=deadtime, columns=columns), _producer(meta)
+
+
+def _check_parts(obs_id, observation):
+    """Give events and metadata of a run that has all it needs."""
+    gti, events, meta = observation.gti, observation.events, observation.meta
     # gammapy gives None if a card is missing in the file
     if events is None:
         _missing(obs_id, "events (MJDREFI and MJDREFF are needed)")
@@ -125,19 +122,15 @@ def read_run(observation):
         pointing = observation.pointing
     except OSError as error:
         raise ValueError(f"OBS_ID {obs_id} has no pointing: {error}") from error
-    meta = observation.meta
+    if pointing is None:
+        _missing(obs_id, "pointing")
     if meta is None:
         _missing(obs_id, "metadata (GEOLON, GEOLAT, ALTITUDE, DEADC are needed)")
-    location = observation.observatory_earth_location
-    if location is None:
+    if observation.observatory_earth_location is None:
         _missing(obs_id, "location of the observatory")
     if not np.all(np.isfinite(np.ma.filled(events.table["TIME"].mjd, np.nan))):
         _missing(obs_id, "time for some of its events (TIME is not finite)")
-    deadtime, kept = meta.deadtime_fraction, compat.livetime_fraction(observation)
-    if kept != 1:
-        # A phase filter keeps the GTIs, so that the dead time has to tell of it.
-        deadtime = 1 - (1 - deadtime) * kept
-    return Run(obs_id, events.table, gti, pointing, location, deadtime, meta)
+    return events, meta
 
 
 def _missing(obs_id, what):
@@ -165,11 +158,11 @@ def run_hdus(observation):
     hdus : list of `OutputHDU`
         EVENTS, GTI and IRFs.
     """
-    run = read_run(observation)
-    reference = header_reference(run.table.meta) or run.gti.time_ref
-    header = _events_header(run, reference)
+    run, producer = read_run(observation)
+    header = _events_header(run, producer)
     fires = compat.fires_reverse_lon(header)
-    if fires and background_alignment(observation) not in (None, REVERSE):
+    reverse = (None, FoVAlignment.REVERSE_LON_RADEC)
+    if fires and compat.background_alignment(observation) not in reverse:
         # gammapy would mirror this background on reading
         _append_history(header, f"CREATOR was {header['CREATOR']}")
         header["CREATOR"], fires = CREATOR, False
@@ -177,36 +170,38 @@ def run_hdus(observation):
     if irfs:
         _drop_calibration_database(header)
     _append_history(header, WRITTEN)
-    hdus = [_events_hdu(run, reference, header), _gti_hdu(run, reference, header)]
-    return header, len(run.table), hdus + irfs
+    hdus = [
+        OutputHDU("EVENTS", "events", "events", events_table(run, header)),
+        OutputHDU("GTI", "gti", "gti", gti_table(run, header)),
+    ]
+    return header, len(run.seconds), hdus + irfs
 
 
-def _events_header(run, reference):
-    """Metadata of the events, overlaid by what the observation says."""
-    header = dict(run.table.meta)
-    for key in ("comments", "COMMENT", "HISTORY"):
-        if isinstance(header.get(key), list):
-            header[key] = list(header[key])
-    changed = events_keywords(
-        obs_id=run.obs_id,
-        pointing=run.pointing,
-        location=run.location,
-        gti=run.gti,
-        deadtime_fraction=run.deadtime_fraction,
-        reference=reference,
-        event_time=run.table["TIME"],
-        header=header,
-    )
-    same_times = all(changed[key] == header.get(key) for key in ("TSTART", "TSTOP"))
-    if "TELAPSE" in header and not same_times:
-        header["TELAPSE"] = changed["TSTOP"] - changed["TSTART"]
-    header |= changed
+def _events_header(run, producer):
+    """Metadata of the events, overlaid by what the run says."""
+    header = as_dict(run.header)
+    if not run.is_settled:
+        _overlay(header, events_keywords(run))
     if header["OBS_MODE"] == "DRIFT":
         for key in ("RA_PNT", "DEC_PNT", "GLON_PNT", "GLAT_PNT"):
             header.pop(key, None)
     _normalise(header)
-    _add_producer(header, run.meta)
+    for key in ("ORIGIN", "TELESCOP", "INSTRUME"):
+        if not header.get(key):
+            header[key] = producer.get(key) or "UNKNOWN"
+    if not header.get("CREATOR"):
+        header["CREATOR"] = CREATOR
+    if not header.get("OBJECT") and producer.get("OBJECT"):
+        header["OBJECT"] = producer["OBJECT"]
     return header
+
+
+def _overlay(header, changed):
+    """Change cards to those that follow from the run."""
+    same_times = all(changed[key] == header.get(key) for key in ("TSTART", "TSTOP"))
+    if "TELAPSE" in header and not same_times:
+        header["TELAPSE"] = changed["TSTOP"] - changed["TSTART"]
+    header |= changed
 
 
 def _normalise(header):
@@ -231,21 +226,15 @@ def _normalise(header):
             header["NDSKEYS"] = int(count)
 
 
-def _add_producer(header, meta):
-    """Mandatory cards that only the producer knows, where they are missing."""
+def _producer(meta):
+    """Mandatory cards that only the producer knows, as gammapy has them."""
     info, creation, target = meta.obs_info, meta.creation, meta.target
-    known = {
+    return {
         "ORIGIN": getattr(creation, "origin", None),
         "TELESCOP": getattr(info, "telescope", None),
         "INSTRUME": getattr(info, "instrument", None),
+        "OBJECT": getattr(target, "name", None),
     }
-    for key, value in known.items():
-        if not header.get(key):
-            header[key] = value or "UNKNOWN"
-    if not header.get("CREATOR"):
-        header["CREATOR"] = CREATOR
-    if not header.get("OBJECT") and getattr(target, "name", None):
-        header["OBJECT"] = target.name
 
 
 def _drop_calibration_database(header):
@@ -263,43 +252,24 @@ def _append_history(header, line):
         header["HISTORY"] = [*history, line]
 
 
-def _events_hdu(run, reference, header):
-    """EVENTS HDU."""
-    columns = {"EVENT_ID": _event_ids(run)}
-    columns["TIME"] = _seconds_column(run.table["TIME"], reference)
+def _columns(table, obs_id, reference):
+    """Columns of an event table as a file holds them, but TIME."""
+    columns = {}
+    if "EVENT_ID" in table.colnames:
+        column = table["EVENT_ID"]
+        is_number = np.asarray(column).dtype.kind in "iuf"
+        if is_number and not np.any(getattr(column, "mask", False)):
+            columns["EVENT_ID"] = np.asarray(column)
     for name, unit in UNITS.items():
-        columns[name] = _in_unit(run.table[name], unit)
-    for name in run.table.colnames:
+        columns[name] = _in_unit(table[name], unit)
+    for name in table.colnames:
         if name not in MANDATORY:
-            columns[name] = _extra_column(run, name, reference)
-    encoded = [
+            columns[name] = _extra_column(table, name, obs_id, reference)
+    encoded = (
         encode_column(name, column, bits=name == "EVENT_TYPE")
         for name, column in columns.items()
-    ]
-    encoded = [column for column in encoded if column is not None]
-    cards = make_header(header, label=f"OBS_ID {run.obs_id}, EVENTS")
-    content = binary_table(encoded, cards, name="EVENTS")
-    return OutputHDU("EVENTS", "events", "events", content)
-
-
-def _event_ids(run):
-    """Integer and unique numbers of the events: those of the table, if they are."""
-    n = len(run.table)
-    if "EVENT_ID" in run.table.colnames:
-        column = run.table["EVENT_ID"]
-        whole = np.asarray(column)
-        masked = np.any(getattr(column, "mask", False))
-        if not masked and whole.dtype.kind in "iuf":
-            ids = whole.astype(np.int64)
-            if np.array_equal(ids, whole) and len(np.unique(ids)) == n:
-                return ids
-        log.info("OBS_ID %s: EVENT_ID is not unique, events are numbered.", run.obs_id)
-    return np.arange(n, dtype=np.int64)
-
-
-def _seconds_column(time, reference):
-    """Give times as seconds after the reference."""
-    return u.Quantity(np.atleast_1d(seconds_since(time, reference)), "s")
+    )
+    return {column.name: column for column in encoded if column is not None}
 
 
 def _in_unit(column, unit):
@@ -309,32 +279,15 @@ def _in_unit(column, unit):
     return column.quantity.to(unit) if isinstance(column, Column) else column.to(unit)
 
 
-def _extra_column(run, name, reference):
+def _extra_column(table, name, obs_id, reference):
     """Any other column; times become seconds after the reference."""
-    column = run.table[name]
+    column = table[name]
     if not isinstance(column, Time):
         return column
     log.warning(
         "OBS_ID %s: column %s is written in seconds after the reference time and will "
         "be read as such.",
-        run.obs_id,
+        obs_id,
         name,
     )
-    return _seconds_column(column, reference)
-
-
-def _gti_hdu(run, reference, header):
-    """GTI HDU, in the time reference of the events if it has the same."""
-    gti, own = run.gti, run.gti.time_ref
-    if own.scale != reference.scale or seconds_since(own, reference) != 0:
-        reference = own
-    keywords = gti_keywords(gti=gti, reference=reference, header=header)
-    shared = ("TELESCOP", "INSTRUME", "OBS_ID", "GEOLON", "GEOLAT", "ALTITUDE")
-    keywords |= {key: header[key] for key in shared}
-    columns = [
-        encode_column("START", _seconds_column(gti.time_start, reference)),
-        encode_column("STOP", _seconds_column(gti.time_stop, reference)),
-    ]
-    cards = make_header(keywords, label=f"OBS_ID {run.obs_id}, GTI")
-    content = binary_table(columns, cards, name="GTI")
-    return OutputHDU("GTI", "gti", "gti", content)
+    return np.atleast_1d(seconds_since(column, reference)) * u.s

@@ -10,9 +10,9 @@ from gammapy_mimic.gadf import (
     reference_keywords,
     seconds_since,
 )
+from gammapy_mimic.headers import make_header
 from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.writer.headers import make_header
-from gammapy_mimic.writer.tables import binary_table, encode_column, primary_hdu
+from gammapy_mimic.tables import PRIMARY, binary_table, encode_column
 
 __all__ = ["hdu_index", "index_rows", "obs_index"]
 
@@ -228,4 +228,4 @@ def _file(columns, keywords, *, name):
     encoded = [encode_column(key, column) for key, column in columns.items()]
     encoded = [column for column in encoded if column is not None]
     header = make_header(keywords | {"CREATOR": CREATOR}, label=name)
-    return primary_hdu() + binary_table(encoded, header, name=name)
+    return b"".join([PRIMARY, *binary_table(encoded, header, name=name)])

@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-from gammapy.irf import ParametricPSF
+from gammapy.irf import FoVAlignment, ParametricPSF
+from gammapy.utils.fits import HDULocation
 
 from gammapy_mimic import compat
-from gammapy_mimic.files import fits_file
+from gammapy_mimic.cards import changed_header
 from gammapy_mimic.gadf import HDUDOC, HDUVERS
-from gammapy_mimic.writer.headers import make_header
-from gammapy_mimic.writer.tables import binary_table, encode_column, padded_header
+from gammapy_mimic.headers import make_header
+from gammapy_mimic.tables import binary_table, encode_column
 
-__all__ = ["OutputHDU", "background_alignment", "irf_hdus"]
-
-REVERSE = "REVERSE_LON_RADEC"
+__all__ = ["OutputHDU", "irf_hdus"]
 
 #: Which IRFs a run may have, in the order of the file.
 IRF_NAMES = ("aeff", "edisp", "psf", "bkg", "rad_max")
@@ -25,35 +24,8 @@ class OutputHDU:
     name: str
     hdu_type: str
     hdu_class: str
-    content: bytes
-
-
-def background_alignment(observation):
-    """Alignment of a background model that is not radially symmetric.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    alignment : str or None
-        The one that gammapy gives to ``observation.bkg``. None without a model, or
-        if it is a Background2D.
-    """
-    location = compat.irf_location(observation, "bkg")
-    if location is None:
-        bkg = compat.background(observation)
-        if bkg is None or bkg.has_offset_axis:
-            return None
-        return str(bkg.fov_alignment.value)
-    if location.hdu_class != "bkg_3d":
-        return None
-    meta = observation.meta
-    if meta is not None and compat.fires_reverse_lon(meta.optional):
-        return REVERSE
-    return _find(location, observation.obs_id).header.get("FOVALIGN", "RADEC")
+    content: tuple
+    """Header and data."""
 
 
 def irf_hdus(observation, *, obs_id, fires):
@@ -79,48 +51,45 @@ def irf_hdus(observation, *, obs_id, fires):
     for name in IRF_NAMES:
         used = {hdu.name.upper() for hdu in hdus} | {"EVENTS", "GTI"}
         cards = fixed if name in ("aeff", "edisp") else {}
-        location = compat.irf_location(observation, name)
+        irf = compat.irf_or_location(observation, name)
         if name == "rad_max" and compat.rad_max_table(observation) is None:
-            location = irf = None
-        elif name == "bkg":
-            location, irf = _background(observation, location, fires=fires)
-            cards = {"FOVALIGN": _written_alignment(observation, location, irf)}
-        else:
-            irf = None if location else compat.irf_or_location(observation, name)
-        if location is not None:
-            hdu = _find(location, obs_id)
-            hdus.append(_copied(name, location, hdu, cards, obs_id, used))
-        elif irf is not None:
+            irf = None
+        elif name == "bkg" and irf is not None:
+            irf = _background(observation, irf, fires=fires)
+            cards = {"FOVALIGN": _written_alignment(observation, irf)}
+        if isinstance(irf, HDULocation):
+            hdu = _find(irf, obs_id)
+            if hdu is not None:
+                hdus.append(_copied(name, irf, hdu, cards, obs_id, used))
+                continue
+            irf = irf.load()
+        if irf is not None:
             hdus.append(_encoded(name, irf, cards, obs_id, used))
     return hdus
 
 
-def _background(observation, location, *, fires):
-    """(location, None) if the model is copied, else (None, model to be encoded)."""
-    reverse = background_alignment(observation) == REVERSE
-    if location is not None and (fires or not reverse):
-        return location, None
-    bkg = compat.background(observation)
-    if bkg is None or fires:
-        return None, bkg
-    return None, compat.to_gadf_alignment(bkg)
+def _background(observation, irf, *, fires):
+    """Background model, or its place, with the alignment that the file is to have."""
+    reverse = FoVAlignment.REVERSE_LON_RADEC
+    if fires or compat.background_alignment(observation) != reverse:
+        return irf if isinstance(irf, HDULocation) else compat.background(observation)
+    return compat.mirrored(observation)
 
 
-def _written_alignment(observation, location, bkg):
+def _written_alignment(observation, irf):
     """FOVALIGN of the file; a mirrored model is RADEC there, gammapy mirrors it."""
-    alignment = background_alignment(observation)
-    if alignment is None and location is not None:
-        header = _find(location, observation.obs_id).header
-        alignment = header.get("FOVALIGN", "RADEC")
-    elif alignment is None and bkg is not None:
-        alignment = str(bkg.fov_alignment.value)
-    return "RADEC" if alignment in (None, REVERSE) else alignment
+    alignment = compat.background_alignment(observation)
+    if alignment is None and isinstance(irf, HDULocation):
+        return _find(irf, observation.obs_id).header.get("FOVALIGN", "RADEC")
+    if alignment is None:
+        alignment = irf.fov_alignment
+    return alignment.value.removeprefix("REVERSE_LON_")
 
 
 def _find(location, obs_id):
     """HDU of a location, or an error that names the run."""
     try:
-        return fits_file(location.path(abs_path=True)).hdu(location.hdu_name)
+        return compat.FileLocation.like(location).hdu()
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "
@@ -139,30 +108,25 @@ def _copied(name, location, hdu, cards, obs_id, used):
         changes["OBS_ID"] = obs_id
     if isinstance(hdu.header.get("RAD_MAX"), int):
         changes["RAD_MAX"] = float(hdu.header["RAD_MAX"])
-    changes |= compat.changed_keywords(location) | cards
+    changes |= getattr(location, "keywords", {}) | cards
     extname = str(hdu.header.get("EXTNAME", ""))
     if not extname or extname.upper() in used:
         extname = changes["EXTNAME"] = _free_name(hdu_class, used)
-    header = _changed_header(hdu, changes, removed=("CHECKSUM", "DATASUM"))
-    return OutputHDU(extname, name, hdu_class, header + hdu.data)
+    return OutputHDU(extname, name, hdu_class, (_changed(hdu, changes), hdu.data))
 
 
-def _changed_header(hdu, changes, removed):
-    """Header with some cards set or dropped; all others stay, byte for byte."""
+def _changed(hdu, changes):
+    """Header with other cards, and without those that would no longer be true."""
     old = hdu.header
     changes = {
         key: value
         for key, value in changes.items()
         if key not in old or old[key] != value or type(old[key]) is not type(value)
     }
-    removed = [key for key in removed if key in old]
+    removed = [key for key in ("CHECKSUM", "DATASUM") if key in old]
     if not changes and not removed:
         return hdu.header_bytes
-    header = old.copy()
-    for key in removed:
-        header.remove(key, remove_all=True)
-    header.update(changes)
-    return padded_header(header)
+    return changed_header(hdu.header_bytes, changes, removed)
 
 
 def _encoded(name, irf, cards, obs_id, used):

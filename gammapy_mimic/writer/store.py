@@ -16,9 +16,9 @@ from gammapy.utils.scripts import make_path
 from gammapy_mimic.compat import source_paths
 from gammapy_mimic.files import compress
 from gammapy_mimic.provenance import CREATOR
+from gammapy_mimic.tables import PRIMARY
 from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
 from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
-from gammapy_mimic.writer.tables import primary_hdu
 
 __all__ = ["MimicWriter", "write_datastore", "write_run"]
 
@@ -107,9 +107,9 @@ class MimicWriter:
         path = self.file_path(obs_id)
         _check_new(path, self.overwrite)
         self._check_sources(observation, obs_id)
-        rows = _write_run(observation, path, before=self._remove_index)
+        size, *written = _write_run(observation, path, before=self._remove_index)
         self._written.add(obs_id)
-        return rows
+        return index_rows(*written, file_name=path.name, size=size)
 
     def _check_sources(self, observation, obs_id):
         """Raise an error if what a run is to be read from has been overwritten."""
@@ -148,7 +148,7 @@ class MimicWriter:
             _check_new(self.path / name, self.overwrite)
         self._remove_index()
         for name, content in contents.items():
-            _write_file(self.path / name, gzip.compress(content, 9, mtime=0))
+            _write_file(self.path / name, [gzip.compress(content, 9, mtime=0)])
 
 
 def write_run(observation, path, *, overwrite=False):
@@ -178,14 +178,15 @@ def write_run(observation, path, *, overwrite=False):
 
 
 def _write_run(observation, path, *, before=None):
-    """Write the file of a run; gives its rows for the index."""
+    """Write the file of a run; gives its size, and what `run_hdus` gives."""
     header, n_events, hdus = run_hdus(observation)
-    content = primary_hdu() + b"".join(hdu.content for hdu in hdus)
-    content = compress(content) if path.suffix == ".gz" else content
+    pieces = [PRIMARY, *itertools.chain(*(hdu.content for hdu in hdus))]
+    if path.suffix == ".gz":
+        pieces = [compress(b"".join(pieces))]
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_file(path, content, before=before)
+    _write_file(path, pieces, before=before)
     log.info("OBS_ID %s: %d events written to %s", header["OBS_ID"], n_events, path)
-    return index_rows(header, n_events, hdus, file_name=path.name, size=len(content))
+    return sum(len(piece) for piece in pieces), header, n_events, hdus
 
 
 def _check_new(path, overwrite):
@@ -202,15 +203,15 @@ def _duplicate(obs_id):
     )
 
 
-def _write_file(path, content, *, before=None):
-    """Write a file under a temporary name in its folder, then rename it.
+def _write_file(path, pieces, *, before=None):
+    """Write the bytes of a file under a temporary name in its folder, then rename it.
 
     ``before`` is called between writing and renaming if the file exists already.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines(pieces)
         if before is not None and path.exists():
             before()
         temporary.replace(path)

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from astropy.table import Table
 from astropy.time import Time
 from runs import make_hdulist
 
-from gammapy_mimic import LocationFaker
+from gammapy_mimic import LocationFaker, astrometry, files
 
 HESS = Path(os.environ.get("GAMMAPY_DATA", "/nonexistent")) / "hess-dl3-dr1/data"
+FAKER = LocationFaker()
 HESS_NAME = "hess_dl3_dr1_obs_id_0{}.fits.gz"
 
 
@@ -22,13 +24,9 @@ def _content(obs_id, **options):
     path = HESS / HESS_NAME.format(obs_id)
     if path.exists():
         return gzip.decompress(path.read_bytes())
-    hdulist = make_hdulist("hess", obs_id=obs_id, n_events=10_000, **options)
-    return b"".join(_hdu_bytes(hdu) for hdu in hdulist)
-
-
-def _hdu_bytes(hdu):
-    raw = hdu.data.tobytes() if hdu.data is not None else b""
-    return hdu.header.tostring().encode() + raw + bytes(-len(raw) % 2880)
+    stream = BytesIO()
+    make_hdulist("hess", obs_id=obs_id, n_events=10_000, **options).writeto(stream)
+    return stream.getvalue()
 
 
 @pytest.fixture(params=[".fits", ".fits.gz"])
@@ -58,13 +56,13 @@ def flat_shift(target, donor, output):
         events["DEC"] += to_dec - old.header["DEC_PNT"]
         new = fits.BinTableHDU(events, name="EVENTS")
         others = [hdu for hdu in hdulist[1:] if hdu is not old]
-        fits.HDUList([hdulist[0], new, *others]).writeto(output, overwrite=True)
+        fits.HDUList([hdulist[0], new, *others]).writeto(output)
 
 
 def plain_copy(_, donor, output):
     with fits.open(donor) as hdulist:
         tables = [fits.BinTableHDU(hdu.data, hdu.header) for hdu in hdulist[1:]]
-        fits.HDUList([hdulist[0], *tables]).writeto(output, overwrite=True)
+        fits.HDUList([hdulist[0], *tables]).writeto(output)
 
 
 def floor(_, donor, output):
@@ -79,19 +77,23 @@ def floor(_, donor, output):
 def floor_fitsio(_, donor, output):
     """All tables read and written by CFITSIO."""
     fitsio = pytest.importorskip("fitsio")
-    output.unlink(missing_ok=True)
     with fitsio.FITS(str(donor)) as old, fitsio.FITS(str(output), "rw") as new:
         for hdu in old[1:]:
             new.write(hdu.read(), header=hdu.read_header(), extname=hdu.get_extname())
 
 
 def mimic(target, donor, output):
-    LocationFaker().convert_fov(
-        target, donor, output, overwrite=True, copy_background=True
-    )
+    FAKER.convert_fov(target, donor, output, copy_background=True)
 
 
 @pytest.mark.parametrize("way", [mimic, flat_shift, plain_copy, floor_fitsio, floor])
 def bench_convert(benchmark, way, paths):
+    def setup():
+        """Forget what earlier rounds have read, and remove what they have written."""
+        files._kept_file.cache_clear()
+        astrometry._HOURLY.clear()
+        paths[-1].unlink(missing_ok=True)
+        return paths, {}
+
     benchmark.group = f"one mimic, {''.join(paths[0].suffixes)}"
-    benchmark.pedantic(way, paths, rounds=15, warmup_rounds=2)
+    benchmark.pedantic(way, setup=setup, rounds=15, warmup_rounds=2)

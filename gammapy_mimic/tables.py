@@ -6,17 +6,24 @@ column of a wide table (an IRF) element by element.
 """
 
 import logging
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
-from astropy.io import fits
 from astropy.units import UnitBase
 
-__all__ = ["EncodedColumn", "binary_table", "encode_column", "primary_hdu"]
+from gammapy_mimic.cards import BLOCK, card_image, header_bytes
+
+__all__ = [
+    "PRIMARY",
+    "EncodedColumn",
+    "binary_table",
+    "encode_column",
+    "number_column",
+    "read_columns",
+]
 
 log = logging.getLogger(__name__)
-
-BLOCK = 2880
 
 # FITS letters of what a file holds as it is (FITS standard 4.0, table 18).
 LETTERS = {"u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
@@ -160,73 +167,138 @@ def _encode_string(name, data, cards, n):
     return EncodedColumn(name, f"{n * width}A", data, cards)
 
 
-def binary_table(columns, header, *, name):
+def number_column(name, values, unit=None):
+    """Encode plain numbers.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    values : `~numpy.ndarray`
+        Numbers of a type that a file can hold, shape (n_rows,).
+    unit : str, optional
+        Unit as FITS spells it. Default is none.
+
+    Returns
+    -------
+    encoded : `EncodedColumn`
+        Column.
+    """
+    letter = LETTERS[values.dtype.str[1:]]
+    data = values.astype(values.dtype.newbyteorder(">"), copy=False)
+    return EncodedColumn(name, f"1{letter}", data, {"TUNIT": unit} if unit else {})
+
+
+def binary_table(columns, cards, *, name):
     """Binary table extension.
 
     Parameters
     ----------
     columns : list of `EncodedColumn`
         Columns, all with the same number of rows.
-    header : `~astropy.io.fits.Header`
+    cards : list of str
         Cards besides those that describe the table.
     name : str
         EXTNAME.
 
     Returns
     -------
-    content : bytes
-        Header and data, padded to FITS blocks.
+    header, data : bytes-like
+        Both are padded to FITS blocks.
     """
     n_rows = len(columns[0].data)
-    dtype = [(f"f{i}", c.data.dtype, c.data.shape[1:]) for i, c in enumerate(columns)]
-    rows = np.empty(n_rows, dtype=dtype)
+    # pickled numbers come back in the order of the machine
+    types = [column.data.dtype.newbyteorder(">") for column in columns]
+    shapes = [column.data.shape[1:] for column in columns]
+    names = [f"f{i}" for i in range(len(columns))]
+    row = np.dtype(list(zip(names, types, shapes, strict=True)))
+    size = n_rows * row.itemsize
+    data = np.zeros(-(-size // BLOCK) * BLOCK, dtype="u1")
+    rows = data[:size].view(row)
     for i, column in enumerate(columns):
         rows[f"f{i}"] = column.data
-    full = _table_header(columns, n_rows, rows.dtype.itemsize, name)
-    full.extend(header.cards, end=True)
-    return padded_header(full) + _padded(rows.tobytes())
+    description = _description(columns, n_rows, row.itemsize, name)
+    return header_bytes([*description, *cards]), data
 
 
-def _table_header(columns, n_rows, row_size, name):
+def _description(columns, n_rows, row_size, name):
     """Cards that describe a binary table."""
-    cards = [
-        ("XTENSION", "BINTABLE", "binary table extension"),
-        ("BITPIX", 8, "array data type"),
-        ("NAXIS", 2, "number of array dimensions"),
-        ("NAXIS1", row_size, "length of dimension 1"),
-        ("NAXIS2", n_rows, "length of dimension 2"),
-        ("PCOUNT", 0, "number of group parameters"),
-        ("GCOUNT", 1, "number of groups"),
-        ("TFIELDS", len(columns), "number of table fields"),
-    ]
+    cards = {
+        "XTENSION": "BINTABLE",
+        "BITPIX": 8,
+        "NAXIS": 2,
+        "NAXIS1": row_size,
+        "NAXIS2": n_rows,
+        "PCOUNT": 0,
+        "GCOUNT": 1,
+        "TFIELDS": len(columns),
+    }
     for i, column in enumerate(columns, start=1):
-        cards += [(f"TTYPE{i}", column.name), (f"TFORM{i}", column.form)]
-        cards += [(f"{key}{i}", value) for key, value in column.cards.items()]
-    return fits.Header([*cards, ("EXTNAME", name)])
+        cards |= {f"TTYPE{i}": column.name, f"TFORM{i}": column.form}
+        cards |= {f"{key}{i}": value for key, value in column.cards.items()}
+    cards["EXTNAME"] = name
+    return [card_image(key, value) for key, value in cards.items()]
 
 
-def primary_hdu():
-    """Primary HDU without data.
+PRIMARY = header_bytes(
+    card_image(key, value)
+    for key, value in {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}.items()
+)
+"""Primary HDU without data."""
+
+
+_FORM = re.compile(r"(\d*)([LXBIJKAEDCM])")
+_TYPES = {letter: f">{code}" for code, letter in LETTERS.items()}
+_TYPES |= {"L": "u1", "X": "u1", "A": "S"}
+_KEPT = ("TUNIT", "TNULL", "TSCAL", "TZERO", "TDIM")
+
+
+def read_columns(header, data):
+    """Columns of a binary table as its file holds them, on top of its bytes.
+
+    Parameters
+    ----------
+    header : `~gammapy_mimic.cards.Header`
+        Header of the table.
+    data : bytes-like
+        Its data.
 
     Returns
     -------
-    content : bytes
-        Header, padded to FITS blocks.
+    columns : dict or None
+        `EncodedColumn` by name. None for a table that is not of the plain kind: with
+        arrays of variable length, columns without a name, or a header that does not
+        fit the data.
     """
-    cards = [
-        ("SIMPLE", True, "conforms to FITS standard"),
-        ("BITPIX", 8, "array data type"),
-        ("NAXIS", 0, "number of array dimensions"),
-        ("EXTEND", True),
-    ]
-    return padded_header(fits.Header(cards))
+    try:
+        return _read_columns(header, data)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
-def padded_header(header):
-    """Bytes of a header, padded to FITS blocks."""
-    return header.tostring(sep="", endcard=True, padding=True).encode("ascii")
+def _read_columns(header, data):
+    fields, columns = [], {}
+    for i in range(1, header["TFIELDS"] + 1):
+        name, form = header[f"TTYPE{i}"].strip(), header[f"TFORM{i}"].strip()
+        number, letter = _FORM.fullmatch(form).groups()
+        number = int(number or 1)
+        cards = {key: header[f"{key}{i}"] for key in _KEPT if f"{key}{i}" in header}
+        columns[name] = (f"{number}{letter}", cards)
+        fields.append((name, *_field(number, letter)))
+    row = np.dtype(fields)
+    if row.itemsize != header["NAXIS1"] or header["PCOUNT"] != 0:
+        raise ValueError("the header does not describe the rows")
+    rows = np.frombuffer(data, row, count=header["NAXIS2"])
+    return {
+        name: EncodedColumn(name, form, rows[name], cards)
+        for name, (form, cards) in columns.items()
+    }
 
 
-def _padded(data):
-    """Bytes of data, padded to FITS blocks."""
-    return data + b"\0" * (-len(data) % BLOCK)
+def _field(number, letter):
+    """Type and shape of a column's entries."""
+    if letter == "A":
+        return (f"S{number}",)
+    if letter == "X":
+        return "u1", (-(-number // 8),)
+    return (_TYPES[letter],) if number == 1 else (_TYPES[letter], (number,))

@@ -1,5 +1,6 @@
 """FITS headers from metadata as gammapy holds it."""
 
+import functools
 import logging
 import math
 import re
@@ -7,6 +8,8 @@ import re
 import numpy as np
 from astropy.io import fits
 from astropy.units import Quantity
+
+from gammapy_mimic.cards import LENGTH, card_image
 
 __all__ = ["make_header"]
 
@@ -19,13 +22,12 @@ _LAYOUT = re.compile(
     r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TBCOL|TCTYP|TCUNI|TCRPX|"
     r"TCRVL|TCDLT|TRPOS|TCOMM|TLMIN|TLMAX|TDMIN|TDMAX)\d+"
 )
-_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _VALUES = (str, bool, int, float, complex, fits.card.Undefined)
 _COMMENTARY = {"COMMENTS": "COMMENT", "COMMENT": "COMMENT", "HISTORY": "HISTORY"}
 
 
 def make_header(meta, *, label):
-    """Header with the cards of a metadata dictionary.
+    """Cards of a metadata dictionary.
 
     Lists become repeated cards, ``comments`` COMMENT cards. Cards that describe the
     layout of the file, CHECKSUM and DATASUM are dropped. What a card cannot hold is
@@ -40,54 +42,52 @@ def make_header(meta, *, label):
 
     Returns
     -------
-    header : `~astropy.io.fits.Header`
-        Header.
+    cards : list of str
+        Cards of 80 characters.
     """
-    header, commentary = fits.Header(), []
+    cards, commentary = [], []
     for key, value in meta.items():
         keyword = str(key).upper()
-        if not keyword or _LAYOUT.fullmatch(keyword):
+        if not keyword or _is_layout(keyword):
             continue
         values = value if isinstance(value, list | tuple) else [value]
         if keyword in _COMMENTARY:
             commentary += [(_COMMENTARY[keyword], text) for text in values]
             continue
-        for item in values:
-            card = _card(keyword, item, label)
-            if card is not None:
-                header.append(card, end=True)
+        images = (_image(keyword, item, label) for item in values)
+        cards += [image for image in images if image is not None]
     for keyword, text in commentary:
-        for card in _commentary_cards(keyword, text, label):
-            header.append(card, end=True)
-    return header
+        cards += _commentary(keyword, text, label)
+    return cards
 
 
-def _card(keyword, value, label):
+@functools.lru_cache(maxsize=10_000)
+def _is_layout(keyword):
+    """Whether a keyword is one of `_LAYOUT`; nearly all come again and again."""
+    return _LAYOUT.fullmatch(keyword) is not None
+
+
+def _image(keyword, value, label):
     """One card, or None with a warning."""
     reason = "None" if value is None else None
     value = _plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         reason = str(value)
-    elif not isinstance(
-        value, str | bool | int | float | complex | fits.card.Undefined
-    ):
+    elif not isinstance(value, _VALUES):
         reason = reason or f"a {type(value).__name__}"
     if reason is None:
-        if not _KEYWORD.fullmatch(keyword):
-            keyword = f"HIERARCH {keyword}"
         try:
-            card = fits.Card(keyword, value)
-            card.image  # noqa: B018  # formats the card, which checks it
+            return card_image(keyword, value)
         except ValueError as error:
             reason = str(error)
-        else:
-            return card
     log.warning("%s: %s is left out, a card cannot hold %s.", label, keyword, reason)
     return None
 
 
 def _plain(value):
     """Python scalar of a numpy scalar, a quantity or bytes."""
+    if isinstance(value, _VALUES):
+        return value
     if isinstance(value, Quantity):
         value = value.value
     if isinstance(value, np.generic) or (
@@ -97,12 +97,12 @@ def _plain(value):
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
-def _commentary_cards(keyword, text, label):
+def _commentary(keyword, text, label):
     """COMMENT or HISTORY cards of a text, one for each 72 characters."""
     text = str(text)
     if not text.isascii() or not text.isprintable():
         log.warning("%s: characters other than ASCII in %s become '?'.", label, keyword)
         text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    width = fits.Card.length - fits.card.KEYWORD_LENGTH
+    width = LENGTH - len(f"{keyword:8}")
     starts = range(0, max(len(text), 1), width)
-    return [fits.Card(keyword, text[i : i + width]) for i in starts]
+    return [f"{keyword:8}{text[i : i + width]:{width}}" for i in starts]

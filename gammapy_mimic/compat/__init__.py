@@ -1,0 +1,63 @@
+"""Every touch of a private or version-dependent part of gammapy."""
+
+from gammapy_mimic.compat.irfs import (
+    background,
+    fires_reverse_lon,
+    fixed_rad_max,
+    irf_specification,
+    mirrored_background,
+    rad_max_table,
+    to_gadf_alignment,
+)
+from gammapy_mimic.compat.locations import (
+    FileLocation,
+    HeldLocation,
+    open_run,
+    read_once,
+)
+from gammapy_mimic.compat.parts import (
+    background_alignment,
+    events_header,
+    events_location,
+    held_observation,
+    held_run,
+    holds,
+    irf_keywords,
+    irf_location,
+    irf_or_location,
+    irf_with_keywords,
+    livetime_fraction,
+    mirrored,
+    new_observation,
+    source_paths,
+    unloaded_parts,
+)
+
+__all__ = [
+    "FileLocation",
+    "HeldLocation",
+    "background",
+    "background_alignment",
+    "events_header",
+    "events_location",
+    "fires_reverse_lon",
+    "fixed_rad_max",
+    "held_observation",
+    "held_run",
+    "holds",
+    "irf_keywords",
+    "irf_location",
+    "irf_or_location",
+    "irf_specification",
+    "irf_with_keywords",
+    "livetime_fraction",
+    "mirrored",
+    "mirrored_background",
+    "new_observation",
+    "open_run",
+    "rad_max_table",
+    "read_once",
+    "source_paths",
+    "to_gadf_alignment",
+    "unloaded_parts",
+]
