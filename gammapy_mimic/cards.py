@@ -59,6 +59,10 @@ class Header(Mapping):
         keys = [text[start : start + 8].rstrip().upper() for start in starts]
         if "END" in keys:
             del keys[keys.index("END") :]
+        if "HIERARCH" in keys:
+            keys = [
+                _whole_keyword(k, text, s) for k, s in zip(keys, starts, strict=False)
+            ]
         self._text, self._keys, self._values = text, keys, {}
         # the first place of each keyword, in the order of the header
         self._places = dict.fromkeys(keys)
@@ -66,7 +70,7 @@ class Header(Mapping):
         self._places.update(reversed(list(places)))
         self._places.pop("", None)
         self._long = None
-        if "CONTINUE" in self._places or "HIERARCH" in self._places:
+        if "CONTINUE" in self._places:
             self._read_long_cards(text[: LENGTH * len(keys)])
 
     def _read_long_cards(self, text):
@@ -138,6 +142,13 @@ class Header(Mapping):
         return key in self._places
 
 
+def _whole_keyword(key, text, start):
+    """Keyword of a card, also if it is longer than eight characters."""
+    if key != "HIERARCH":
+        return key
+    return fits.Card.fromstring(text[start : start + LENGTH]).keyword.upper()
+
+
 def _value(key, text, start):
     """Value of the card at a place of a header."""
     card = text[start : start + LENGTH]
@@ -169,6 +180,13 @@ def as_dict(header):
     for key in header.several:
         cards[key] = list(header.repeated(key))
     return cards
+
+
+def _whole_keyword(key, text, start):
+    """Keyword of a card, also if it is longer than eight characters."""
+    if key != "HIERARCH":
+        return key
+    return fits.Card.fromstring(text[start : start + LENGTH]).keyword.upper()
 
 
 def _value(key, text, start):

@@ -18,7 +18,9 @@ from gammapy_mimic.geometry import fov_axes, offset_azimuth, wrapped_deg
 
 __all__ = [
     "FOLLOWERS",
+    "Change",
     "Places",
+    "changed_events",
     "check_events",
     "check_values",
     "event_positions",
@@ -372,6 +374,77 @@ def move_events(
             table.remove_column(name)
         else:
             table[name] = _like(values, table[name])
+    return EventList(table, meta=events.meta.model_copy(deep=True))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of the events of a run whose sky changes.
+
+    Parameters
+    ----------
+    rows : `~numpy.ndarray` of int
+        Which of the old events each of the new ones is, shape (n,).
+    moved : `~numpy.ndarray` of int
+        Which of the new events have new places, shape (k,).
+    lon_deg, lat_deg : `~numpy.ndarray`
+        ICRS positions of those, shape (k,).
+    seconds : `~numpy.ndarray`, optional
+        Their new times since the start of the first good time interval: they are
+        copies, which get an EVENT_ID of their own. By default the times stay.
+    """
+
+    rows: np.ndarray
+    moved: np.ndarray
+    lon_deg: np.ndarray
+    lat_deg: np.ndarray
+    seconds: np.ndarray = None
+
+    def new_ids(self, old_ids):
+        """EVENT_IDs of the copies: they follow on the largest old one."""
+        first = old_ids.max() + 1 if len(old_ids) else 1
+        return first + np.arange(len(self.moved))
+
+
+def changed_events(observation, change):
+    """Event list of a run whose sky changes.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run in memory, not changed.
+    change : `Change`
+        What becomes of its events.
+
+    Returns
+    -------
+    events : `~gammapy.data.EventList`
+        New event list. RA and DEC are float64; columns that cannot follow the new
+        places are removed.
+    """
+    events, time = observation.events, None
+    old = events.table
+    if change.seconds is not None:
+        time = observation.gti.time_start.min() + change.seconds * u.s
+        time = getattr(time, old["TIME"].scale)
+    moved = move_events(
+        EventList(old[change.rows[change.moved]], meta=events.meta),
+        SkyCoord(change.lon_deg, change.lat_deg, unit="deg", frame="icrs"),
+        source=observation,
+        time=time,
+    ).table
+    if change.seconds is None:
+        # setting times is slow, and these stay
+        moved.remove_column("TIME")
+    elif "EVENT_ID" in moved.colnames:
+        moved["EVENT_ID"] = change.new_ids(old["EVENT_ID"])
+    table = old[change.rows]
+    if len(change.moved):
+        table.keep_columns(["TIME", *moved.colnames])
+    for name in ("RA", "DEC"):
+        table[name] = table[name].astype(float)
+    for name in set(moved.colnames) & set(table.colnames):
+        table[name][change.moved] = moved[name]
     return EventList(table, meta=events.meta.model_copy(deep=True))
 
 

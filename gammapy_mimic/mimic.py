@@ -165,22 +165,26 @@ class MimicMaker(Maker):
         _check_is_run("donor", donor)
         seed = self._pair_seed(target, donor, mimic_set)
         plain = plain_run(target, with_events=False), plain_run(donor)
-        if None in plain or self.scrambler is not None:
-            return self._run_in_memory(target, donor, seed)
+        if None in plain:
+            target, donor = self._read(target, donor)
+            return self._mimic_in_memory(target, self._scramble(donor, seed), seed)
         check_run(plain[1])
         self._check_telescopes(*plain)
-        mimic = self._run_plain(*plain)
+        target, donor = compat.read_once(target), compat.read_once(donor)
+        donor = self._scramble(donor, seed)
+        plain = plain[0], plain_run(donor)
+        if None in plain:  # a scrambler that works with gammapy's objects
+            return self._mimic_in_memory(target, donor, seed)
+        mimic = self._move_run(*plain)
         header = self._header(*plain, mimic, seed)
-        mimic = replace(mimic, header=header, is_settled=True)
-        target, donor = map(compat.read_once, (target, donor))
         return compat.held_observation(
-            mimic,
+            replace(mimic, header=header, is_settled=True),
             bkg=self.make_background(target, donor),
             **self.make_irfs(target, donor),
         )
 
-    def _run_in_memory(self, target, donor, seed):
-        """Make a mimic with gammapy's objects, of runs of any kind."""
+    def _read(self, target, donor):
+        """Read runs of any kind, with gammapy's objects, and check them."""
         # each access to a part of a run on disk reads it anew: read once, and of the
         # target's events nothing but the header
         events = compat.events_location(target) or target.events
@@ -193,8 +197,10 @@ class MimicMaker(Maker):
             raise ValueError(f"donor run {donor.obs_id} has no events")
         check_events(donor)
         self._check_telescopes(Run.of(target), Run.of(donor))
+        return target, donor
 
-        donor = self._scramble(donor, seed)
+    def _mimic_in_memory(self, target, donor, seed):
+        """Make a mimic of gammapy's objects."""
         target_run, donor_run = Run.of(target), Run.of(donor)
         reference = _time_reference(target_run, donor_run)
         gti = self._make_gti(target, donor, reference)
@@ -233,8 +239,8 @@ class MimicMaker(Maker):
             **self.make_irfs(target, donor),
         )
 
-    def _run_plain(self, target, donor):
-        """Move a run in plain numbers."""
+    def _move_run(self, target, donor):
+        """Make a mimic of plain numbers, which still lacks its header."""
         gti_s, ontime_s, run = donor.good_s - donor.start_s, donor.ontime_s, donor
         if self.crop and target.ontime_s < ontime_s:
             gti_s, ontime_s = first_of(gti_s, target.ontime_s), target.ontime_s

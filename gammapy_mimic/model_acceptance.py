@@ -2,12 +2,11 @@
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from gammapy.irf import FoVAlignment
 
 from gammapy_mimic import compat
 from gammapy_mimic.acceptance import RingAcceptance
-from gammapy_mimic.events import fov_coordinates
+from gammapy_mimic.events import Places
 from gammapy_mimic.geometry import (
     from_offset_azimuth,
     offset_azimuth,
@@ -164,12 +163,12 @@ def grid_cells(inner_deg, outer_deg, n_radius, n_azimuth):
     return np.meshgrid(offset_deg, azimuth_deg, indexing="ij")
 
 
-def grid_acceptance(observation, bkg, ring_deg, circles, events, rng):
+def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
     """Make the acceptance of a ring after the background model of the run.
 
     Parameters
     ----------
-    observation : `~gammapy.data.Observation`
+    run : `~gammapy_mimic.run.Run`
         Gives the field of view at the times of the events.
     bkg : `~gammapy.irf.Background2D` or `~gammapy.irf.Background3D`
         Background model with its true alignment.
@@ -178,8 +177,8 @@ def grid_acceptance(observation, bkg, ring_deg, circles, events, rng):
     circles : `~gammapy_mimic.geometry.Circles`
         All known sources.
     events : tuple
-        Offsets and azimuths in degrees, energies in TeV (`~numpy.ndarray`) and
-        times (`~astropy.time.Time`) of the events in the ring, shape (n,) each.
+        Offsets and azimuths in degrees, energies in TeV and times since the start of
+        the run in seconds, of the events in the ring, shape (n,) each.
     rng : `~numpy.random.Generator`
         Picks for each event the energy of the model below or above, by distance
         in the logarithm, which is a linear interpolation in the mean.
@@ -194,7 +193,7 @@ def grid_acceptance(observation, bkg, ring_deg, circles, events, rng):
     ValueError
         If the model is zero all over the ring.
     """
-    offset_deg, azimuth_deg, energy_tev, time = events
+    offset_deg, azimuth_deg, energy_tev, seconds = events
     bkg = compat.to_gadf_alignment(bkg)
     rate = _evaluate(bkg, *grid_cells(*ring_deg, *GRID_SHAPE))
     good = rate.sum(axis=(1, 2)) > 0
@@ -205,9 +204,9 @@ def grid_acceptance(observation, bkg, ring_deg, circles, events, rng):
         np.log(energy_tev), np.log(node_energy), np.arange(len(node_energy))
     )
     if bkg.has_offset_axis or bkg.fov_alignment != FoVAlignment.ALTAZ:
-        turn_deg, sense = np.zeros(len(time)), -1
+        turn_deg, sense = np.zeros(len(seconds)), -1
     else:
-        turn_deg, sense = _turn_of_altaz_deg(observation, time), 1
+        turn_deg, sense = _turn_of_altaz_deg(run, seconds), 1
     return GridAcceptance(
         *ring_deg,
         circles,
@@ -237,20 +236,17 @@ def _evaluate(bkg, offset_deg, azimuth_deg):
     return np.clip(np.nan_to_num(rate.to_value(bkg.unit)), 0, None)
 
 
-def _turn_of_altaz_deg(observation, time):
+def _turn_of_altaz_deg(run, seconds):
     """Azimuth in the AltAz-aligned field of view of azimuth 0 on the sky.
 
     Seen on the sky right ascension and azimuth run in opposite senses, but
     field-of-view azimuth runs from latitude to longitude, which decreases with
     azimuth: so both senses are the same.
     """
-    pointing = observation.pointing.fixed_icrs.icrs
-    lon, lat = from_offset_azimuth(1.0, 0.0, pointing.ra.deg, pointing.dec.deg)
-    seconds = (time - time[0]).to_value("s")
+    place = from_offset_azimuth(1.0, 0.0, run.mount.lon_deg, run.mount.lat_deg)
     nodes = np.linspace(seconds.min(), seconds.max(), _N_TURNS)
-    probe = SkyCoord(np.full(_N_TURNS, lon), np.full(_N_TURNS, lat), unit="deg")
-    fov = fov_coordinates(probe, time[0] + nodes * u.s, observation, FoVAlignment.ALTAZ)
-    _, turn_deg = offset_azimuth(*(axis.to_value("deg") for axis in fov), 0, 0)
+    probe = Places(run.mount, run.origin(run.start_s), nodes, *place)
+    _, turn_deg = offset_azimuth(*probe.fov_deg(FoVAlignment.ALTAZ), 0, 0)
     x, y = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
     x, y = np.interp(seconds, nodes, x), np.interp(seconds, nodes, y)
     return np.degrees(np.arctan2(y, x))

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
-from gammapy.data import EventList, Observation, PointingMode
 
-from gammapy_mimic.events import event_positions, move_events
+from gammapy_mimic.events import Change
 from gammapy_mimic.geometry import Circles, from_offset_azimuth, offset_azimuth
+from gammapy_mimic.run import Run
 from gammapy_mimic.sampling import smooth_times
 
 __all__ = ["PolarField"]
@@ -27,10 +25,12 @@ class PolarField:
 
     Parameters
     ----------
-    observation : `~gammapy.data.Observation`
-        Run, in memory.
-    pointing_deg : tuple of float
-        Right ascension and declination of the pointing.
+    run : `~gammapy_mimic.run.Run`
+        Run in plain numbers, of a fixed pointing.
+    energy_tev : `~numpy.ndarray`
+        Energies of its events, shape (n,).
+    event_ids : `~numpy.ndarray` or None
+        Their numbers, if they have some.
     regions : list of `~regions.CircleSkyRegion`
         Known sources.
     circles : `~gammapy_mimic.geometry.Circles`
@@ -39,69 +39,56 @@ class PolarField:
         Places of the events, shape (n,).
     """
 
-    observation: Observation
-    pointing_deg: tuple
+    run: Run
+    energy_tev: np.ndarray
+    event_ids: np.ndarray
     regions: list
     circles: Circles
     offset_deg: np.ndarray
     azimuth_deg: np.ndarray
 
     @classmethod
-    def of(cls, observation, regions):
+    def of(cls, run, columns, regions):
         """Polar field of a run.
 
         Parameters
         ----------
-        observation : `~gammapy.data.Observation`
-            Run.
+        run : `~gammapy_mimic.run.Run`
+            Run in plain numbers.
+        columns : list of `~numpy.ndarray`
+            Right ascension and declination of its events in degrees, energy in TeV,
+            and EVENT_ID or None.
         regions : list of `~regions.CircleSkyRegion`
             Known sources.
 
         Returns
         -------
         field : `PolarField`
-            Field.
-
-        Raises
-        ------
-        ValueError
-            If the run drifts or has no events.
+            Field. ValueError if the run drifts.
         """
-        if observation.pointing.mode != PointingMode.POINTING:
+        if run.mount.drifts:
             raise ValueError(
-                f"Run {observation.obs_id} drifts, so that a source has no fixed "
-                "ring about the pointing; take another donor"
+                f"Run {run.obs_id} drifts, so that a source has no fixed ring about "
+                "the pointing; take another donor"
             )
-        if observation.events is None:
-            raise ValueError(f"Run {observation.obs_id} has no events")
-        pointing = observation.pointing.fixed_icrs.icrs
-        pointing_deg = float(pointing.ra.deg), float(pointing.dec.deg)
+        pointing_deg = run.mount.lon_deg, run.mount.lat_deg
         centers = [region.center.icrs for region in regions]
         centers_deg = [(center.ra.deg, center.dec.deg) for center in centers]
         lon_deg, lat_deg = np.reshape(centers_deg, (-1, 2)).T
         theta_deg = [region.radius.to_value("deg") for region in regions]
         circles = Circles(*offset_azimuth(lon_deg, lat_deg, *pointing_deg), theta_deg)
-        position = event_positions(observation.events.table)
-        lon_deg, lat_deg = position.ra.deg, position.dec.deg
-        places = offset_azimuth(lon_deg, lat_deg, *pointing_deg)
-        return cls(observation, pointing_deg, list(regions), circles, *places)
-
-    @cached_property
-    def energy_tev(self):
-        """Energies of the events in TeV, shape (n,)."""
-        column = self.observation.events.table["ENERGY"]
-        energy = u.Quantity(np.asarray(column, dtype=float), column.unit)
-        return energy.to_value("TeV")
+        places = offset_azimuth(*columns[:2], *pointing_deg)
+        return cls(run, *columns[2:], list(regions), circles, *places)
 
     @property
-    def time(self):
-        """Times of the events, shape (n,)."""
-        return self.observation.events.table["TIME"]
+    def pointing_deg(self):
+        """Right ascension and declination of the pointing."""
+        return self.run.mount.lon_deg, self.run.mount.lat_deg
 
     @cached_property
     def seconds(self):
         """Times of the events since the start of the first GTI, shape (n,)."""
-        return (self.time - self.observation.gti.time_start.min()).to_value("s")
+        return self.run.seconds - self.run.start_s
 
     def name(self, number):
         """Name of a source."""
@@ -109,7 +96,7 @@ class PolarField:
 
     def label(self, number):
         """Run and source, for messages."""
-        return f"Run {self.observation.obs_id}, source {self.name(number)}"
+        return f"Run {self.run.obs_id}, source {self.name(number)}"
 
     def ring_deg(self, number):
         """Inner and outer radius of the ring of a source, in degrees."""
@@ -127,7 +114,7 @@ class PolarField:
         """
         offset_deg = self.offset_deg
         if len(offset_deg) == 0:
-            log.info("Run %s has no events to scramble", self.observation.obs_id)
+            log.info("Run %s has no events to scramble", self.run.obs_id)
             return []
         edge_deg = np.quantile(offset_deg, VIEW_CONTAINMENT)
         inside = []
@@ -165,15 +152,12 @@ class PolarField:
             Times as in `seconds`, in the good time intervals, near to those of the
             events, shape (k,).
         """
-        gti = self.observation.gti
-        order = np.argsort(gti.time_start)
-        reference = gti.time_start[order[0]]
-        start = (gti.time_start[order] - reference).to_value("s")
-        stop = (gti.time_stop[order] - reference).to_value("s")
+        start, stop = self.run.good_s[:, np.argsort(self.run.good_s[0])]
+        start, stop = start - self.run.start_s, stop - self.run.start_s
         return smooth_times(self.seconds, rows, start, stop, rng)
 
     def move(self, moved, offset_deg, azimuth_deg):
-        """Event list in which some events have new places.
+        """Give some events new places.
 
         Parameters
         ----------
@@ -184,25 +168,21 @@ class PolarField:
 
         Returns
         -------
-        events : `~gammapy.data.EventList`
-            New event list. RA and DEC are float64.
+        change : `~gammapy_mimic.events.Change`
+            What becomes of the events.
         """
-        table = self.observation.events.table.copy()
-        changed = self._moved_rows(moved, offset_deg, azimuth_deg)
-        # setting times is slow, and these stay
-        changed.remove_column("TIME")
-        return self._with_rows(table, changed, moved)
+        place = from_offset_azimuth(offset_deg, azimuth_deg, *self.pointing_deg)
+        return Change(np.arange(len(self.offset_deg)), moved, *place)
 
     def replace(self, kept, copied, offset_deg, azimuth_deg, seconds):
-        """Event list of some of the events and of copies at new places and times.
+        """Remove events, and add copies of events at new places and times.
 
         Parameters
         ----------
         kept : `~numpy.ndarray` of int
             Events that stay as they are.
         copied : `~numpy.ndarray` of int
-            Events to copy, shape (k,). Copies get EVENT_IDs that follow on the
-            largest one.
+            Events to copy, shape (k,).
         offset_deg, azimuth_deg : `~numpy.ndarray`
             Places of the copies, shape (k,).
         seconds : `~numpy.ndarray`
@@ -210,17 +190,10 @@ class PolarField:
 
         Returns
         -------
-        events : `~gammapy.data.EventList`
-            New event list, in order of time if the old one was. RA and DEC are
-            float64.
+        change : `~gammapy_mimic.events.Change`
+            What becomes of the events: they are in order of time if the old ones
+            were.
         """
-        old = self.observation.events.table
-        time = self.observation.gti.time_start.min() + seconds * u.s
-        time = getattr(time, self.time.scale)
-        changed = self._moved_rows(copied, offset_deg, azimuth_deg, time)
-        if "EVENT_ID" in changed.colnames:
-            first = old["EVENT_ID"].max() + 1 if len(old) else 1
-            changed["EVENT_ID"] = first + np.arange(len(changed))
         rows, new = np.concatenate([kept, copied]), len(kept) + np.arange(len(copied))
         if np.all(np.diff(self.seconds) >= 0):
             all_seconds = np.concatenate([self.seconds[kept], seconds])
@@ -228,28 +201,5 @@ class PolarField:
             place = np.empty(len(order), dtype=int)
             place[order] = np.arange(len(order))
             rows, new = rows[order], place[new]
-        return self._with_rows(old[rows], changed, new)
-
-    def _moved_rows(self, rows, offset_deg, azimuth_deg, time=None):
-        lon_deg, lat_deg = from_offset_azimuth(
-            offset_deg, azimuth_deg, *self.pointing_deg
-        )
-        events = self.observation.events
-        return move_events(
-            EventList(events.table[rows], meta=events.meta),
-            SkyCoord(lon_deg, lat_deg, unit="deg", frame="icrs"),
-            source=self.observation,
-            time=time,
-        ).table
-
-    def _with_rows(self, table, changed, rows):
-        """Put changed rows in; columns that they have lost go."""
-        if len(rows):
-            table.keep_columns(["TIME", *changed.colnames])
-        for name in ("RA", "DEC"):
-            table[name] = table[name].astype(float)
-        for name in changed.colnames:
-            if name in table.colnames:
-                table[name][rows] = changed[name]
-        events = self.observation.events
-        return EventList(table, meta=events.meta.model_copy(deep=True))
+        place = from_offset_azimuth(offset_deg, azimuth_deg, *self.pointing_deg)
+        return Change(rows, new, *place, seconds)

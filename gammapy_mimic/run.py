@@ -20,7 +20,7 @@ from gammapy_mimic import compat
 from gammapy_mimic.astrometry import tt_days
 from gammapy_mimic.camera import Mount
 from gammapy_mimic.cards import Header
-from gammapy_mimic.events import FOLLOWERS, check_values, followers
+from gammapy_mimic.events import FOLLOWERS, Places, check_values, followers
 from gammapy_mimic.files import SourceHDU, fits_file
 from gammapy_mimic.gadf import (
     gti_keywords,
@@ -210,6 +210,39 @@ class Run:
                 columns[name] = replace(columns[name], data=data)
         return replace(self, columns=columns)
 
+    def changed(self, change):
+        """Run whose sky changes, as `~gammapy_mimic.events.changed_events`.
+
+        Parameters
+        ----------
+        change : `~gammapy_mimic.events.Change`
+            What becomes of its events.
+
+        Returns
+        -------
+        changed : `Run`
+            Run with other columns.
+        """
+        run, part = self[change.rows], self[change.rows[change.moved]]
+        origin, seconds = self.origin(self.start_s), part.seconds - self.start_s
+        old = Places(self.mount, origin, seconds, part.values("RA"), part.values("DEC"))
+        new = replace(old, lon_deg=change.lon_deg, lat_deg=change.lat_deg)
+        if change.seconds is not None:
+            new = replace(new, seconds=change.seconds)
+        columns = part.moved(old, new).columns
+        if change.seconds is not None and "EVENT_ID" in columns:
+            ids = change.new_ids(self.columns["EVENT_ID"].data.astype(np.int64))
+            columns["EVENT_ID"] = replace(columns["EVENT_ID"], data=ids)
+        kept = {
+            name: _with_rows(column, change.moved, columns[name])
+            for name, column in run.columns.items()
+            if name in columns or not len(change.moved)
+        }
+        seconds = run.seconds
+        if change.seconds is not None:
+            seconds[change.moved] = change.seconds + self.start_s
+        return replace(run, seconds=seconds, columns=kept, is_settled=False)
+
     def hdu(self, name):
         """Part of the run as a file would have it, for gammapy's readers.
 
@@ -225,6 +258,13 @@ class Run:
         """
         header, data = (gti_table if name == "gti" else events_table)(self, self.header)
         return SourceHDU(header, Header(header), data)
+
+
+def _with_rows(column, rows, other):
+    """Column with some entries of another one; RA and DEC become float64."""
+    data = column.data.astype(other.data.dtype)
+    data[rows] = other.data
+    return replace(column, form=other.form, data=data)
 
 
 def check_run(run):

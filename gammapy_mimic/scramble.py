@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -11,10 +12,12 @@ from regions import CircleAnnulusSkyRegion, RegionMeta
 
 from gammapy_mimic import compat
 from gammapy_mimic.acceptance import EventAcceptance, free_rows
-from gammapy_mimic.events import check_events
+from gammapy_mimic.cards import as_dict
+from gammapy_mimic.events import changed_events, check_events, event_positions
 from gammapy_mimic.model_acceptance import grid_acceptance
 from gammapy_mimic.polar_field import PolarField
 from gammapy_mimic.residuals import residual_table, scramble_header
+from gammapy_mimic.run import Run, check_run, plain_run
 from gammapy_mimic.sampling import child_seed, seed_sequence
 from gammapy_mimic.sources import known_sources, parse_sources
 
@@ -193,7 +196,7 @@ class AnnulusScrambler:
         annuli : list of `~regions.CircleAnnulusSkyRegion`
             One for each source in the field, with ``meta["name"]``.
         """
-        field = PolarField.of(observation, self.sources(observation))
+        _, field = self._read(observation)
         pointing = SkyCoord(*field.pointing_deg, unit="deg", frame="icrs")
         annuli = []
         for number in field.in_view():
@@ -227,11 +230,7 @@ class AnnulusScrambler:
         ValueError
             If the run drifts or has no events, or a source has no off-source ring.
         """
-        # each access to a part of a run on disk reads it anew: read once
-        observation = compat.new_observation(observation)
-        if observation.events is not None:
-            check_events(observation)
-        field = PolarField.of(observation, self.sources(observation))
+        observation, field = self._read(observation)
         sequence = self._run_sequence(observation.obs_id, random_state)
         rng = np.random.default_rng(sequence)
         numbers = field.in_view()
@@ -244,18 +243,40 @@ class AnnulusScrambler:
             for number, (acceptance, _) in zip(numbers, rings, strict=True)
         ]
         if self.method == "shuffle":
-            events, places, cards = self._shuffle(field, numbers, rings, bkg, rng)
+            change, places, cards = self._shuffle(field, numbers, rings, bkg, rng)
         else:
-            events, places, cards = _refill(field, numbers, rings, rng)
+            change, places, cards = _refill(field, numbers, rings, rng)
         for row, number in zip(rows, numbers, strict=True):
             row["AFTER"] = int(field.circles[number].contains(*places).sum())
         settings = {"SCR_METH": self.method, "SCR_ACC": self.acceptance, **cards}
-        events.table.meta = scramble_header(
-            events.table.meta, rows, settings=settings, sequence=sequence
+        header = scramble_header(
+            as_dict(field.run.header), rows, settings=settings, sequence=sequence
         )
         if rows:
             self._residuals.append(residual_table(rows, observation.obs_id))
-        return compat.new_observation(observation, events=events)
+        return _changed(observation, field.run, change, header)
+
+    def _read(self, observation):
+        """Run that is read once, and its field; in plain numbers if it is plain."""
+        run = plain_run(observation)
+        if run is not None:
+            check_run(run)
+            columns = [run.values(name) for name in ("RA", "DEC", "ENERGY")]
+            ids = run.columns["EVENT_ID"].data if "EVENT_ID" in run.columns else None
+        else:
+            # each access to a part of a run on disk reads it anew
+            observation = compat.new_observation(observation)
+            events = observation.events
+            if events is None:
+                raise ValueError(f"Run {observation.obs_id} has no events")
+            check_events(observation)
+            run, table = Run.of(observation, events), events.table
+            position = event_positions(table)
+            energy = np.asarray(table["ENERGY"], dtype=float) * table["ENERGY"].unit
+            columns = [position.ra.deg, position.dec.deg, energy.to_value("TeV")]
+            ids = table["EVENT_ID"] if "EVENT_ID" in table.colnames else None
+        sources = self.sources(observation)
+        return observation, PolarField.of(run, [*columns, ids], sources)
 
     def _run_sequence(self, obs_id, random_state):
         if random_state is not None:
@@ -288,7 +309,7 @@ class AnnulusScrambler:
         if bkg is None:
             acceptance = EventAcceptance(*ring_deg, field.circles, *places, energy_tev)
         else:
-            events = (*places, energy_tev, field.time[inside])
+            events = (*places, energy_tev, field.seconds[inside])
             acceptance = _from_model(field, number, bkg, ring_deg, events, rng)
         if len(acceptance.sample) == 0:
             raise ValueError(
@@ -331,8 +352,8 @@ class AnnulusScrambler:
             offset_deg[inside], azimuth_deg[inside] = acceptance.shuffle(rng)
             moved[inside] = True
         moved = np.flatnonzero(moved)
-        events = field.move(moved, offset_deg[moved], azimuth_deg[moved])
-        return events, (offset_deg, azimuth_deg), {}
+        change = field.move(moved, offset_deg[moved], azimuth_deg[moved])
+        return change, (offset_deg, azimuth_deg), {}
 
 
 def _refill(field, numbers, rings, rng):
@@ -350,16 +371,26 @@ def _refill(field, numbers, rings, rng):
         copied.append(inside[acceptance.sample[entries]])
         drawn.append(acceptance.place(entries, number, rng, besides=besides))
     copied, drawn = np.concatenate(copied), np.concatenate(drawn, axis=1)
-    events = field.replace(kept, copied, *drawn, field.new_seconds(copied, rng))
+    change = field.replace(kept, copied, *drawn, field.new_seconds(copied, rng))
     cards = {"SCR_NDEL": int(is_removed.sum()), "SCR_NNEW": len(copied)}
-    if len(copied) and "EVENT_ID" in events.table.colnames:
-        last = int(events.table["EVENT_ID"].max())
+    if len(copied) and field.event_ids is not None:
         # the new events are those with these EVENT_IDs
-        cards |= {"SCR_ID1": last - len(copied) + 1, "SCR_ID2": last}
+        ids = change.new_ids(field.event_ids)
+        cards |= {"SCR_ID1": int(ids[0]), "SCR_ID2": int(ids[-1])}
     after = [
         np.concatenate([old[kept], new]) for old, new in zip(places, drawn, strict=True)
     ]
-    return events, after, cards
+    return change, after, cards
+
+
+def _changed(observation, run, change, header):
+    """Observation after the change of its events."""
+    if run.columns:
+        new = replace(run.changed(change), header=header)
+        return compat.held_observation(new, **compat.held_irfs(observation))
+    events = changed_events(observation, change)
+    events.table.meta = header
+    return compat.new_observation(observation, events=events)
 
 
 def _found(field, number, acceptance):
@@ -382,9 +413,7 @@ def _found(field, number, acceptance):
 
 def _from_model(field, number, bkg, ring_deg, events, rng):
     try:
-        return grid_acceptance(
-            field.observation, bkg, ring_deg, field.circles, events, rng
-        )
+        return grid_acceptance(field.run, bkg, ring_deg, field.circles, events, rng)
     except ValueError as error:
         raise ValueError(
             f"{field.label(number)}: {error}; take acceptance = 'events', or another "

@@ -20,6 +20,7 @@ __all__ = [
     "background_alignment",
     "events_header",
     "events_location",
+    "held_irfs",
     "held_observation",
     "held_run",
     "holds",
@@ -328,10 +329,23 @@ def new_observation(observation, **changes):
     }
     if "events" not in changes:
         arguments["events"] = observation.events
-    for name in _IRF_ATTRIBUTES:
-        if name not in changes:
-            arguments[name] = irf_or_location(observation, name)
-    return Observation(**{**arguments, **changes})
+    return Observation(**{**arguments, **held_irfs(observation), **changes})
+
+
+def held_irfs(observation):
+    """IRFs as they are held, see `irf_or_location`.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    irfs : dict
+        Arguments of `~gammapy.data.Observation`, also for those that are absent.
+    """
+    return {name: irf_or_location(observation, name) for name in _IRF_ATTRIBUTES}
 
 
 _PARTS = ("events", "gti", "pointing", "meta")
