@@ -38,12 +38,10 @@ from gammapy_mimic.checks.indices import (
     first_table,
     table_rows,
 )
+from gammapy_mimic.checks.opening import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
 
 __all__ = ["check_datastore"]
-
-HDU_INDEX = "hdu-index.fits.gz"
-OBS_INDEX = "obs-index.fits.gz"
 
 READ_ERRORS = (
     OSError,
@@ -153,6 +151,8 @@ class _StoreCheck:
             except READ_ERRORS as exception:
                 self.report.add([_unreadable(exception)], file=file)
                 return None
+        if not rows:
+            findings.append(error("NAXIS2", "The index has no rows"))
         self.report.add(findings, file=file, hdu=header.get("EXTNAME") or "")
         wrong = {finding.key for finding in findings if finding.level == "error"}
         return header, rows, dtype, wrong

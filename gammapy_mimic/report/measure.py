@@ -95,7 +95,7 @@ class Campaign:
 
     def targets(self):
         """Open the targets themselves; to be used for an unblinded report only."""
-        store = select_targets(self.config.observations)
+        store = select_targets(self.config.observations).store
         ids = [int(obs_id) for obs_id in store.obs_table["OBS_ID"]]
         return store.get_observations(ids, required_irf="all-optional")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
-from gammapy_mimic.campaign.folder import write_text
+from gammapy_mimic.output import write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
 from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
 
