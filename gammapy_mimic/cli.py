@@ -271,10 +271,16 @@ def report(folder, unblind, overwrite):
     say --unblind.
     """
     _set_up()
-    from gammapy_mimic.report import write_report
+    from gammapy_mimic.report import Campaign, write_report
 
     path = _run(write_report, folder, unblind=unblind, overwrite=overwrite)
     click.echo(f"Wrote {path}")
+    missing = Campaign.read(folder).missing
+    if missing:
+        names = ", ".join(missing)
+        raise click.ClickException(
+            f"it lacks {names}; gammapy-mimic run makes what is missing"
+        )
 
 
 def _set_up():

@@ -34,6 +34,7 @@ from gammapy_mimic.catalogs import (
     name_key,
     read,
 )
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.files import naming
 from gammapy_mimic.geometry import offset_azimuth
 from gammapy_mimic.output import whole_file
@@ -380,6 +381,8 @@ def _centres(position):
     if not isinstance(position, Observation):
         raise TypeError(f"position = {position!r}: must be SkyCoord or Observation.")
     run = f"run {position.obs_id}"
+    # errors name the file
+    position = read_once(position)
     if position.pointing.mode is PointingMode.POINTING:
         return position.pointing.fixed_icrs.icrs.reshape(1), run
     if position.observatory_earth_location is None:

@@ -6,12 +6,22 @@ from gammapy_mimic.campaign.folder import CampaignFolder, read_record
 from gammapy_mimic.campaign.reading import read_pairs, read_provenance
 from gammapy_mimic.checks.findings import Report, error, warning
 from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.config.checking import parse_yaml
 from gammapy_mimic.ecsv import read_ecsv
 
 __all__ = ["check_campaign", "is_campaign"]
 
+
+def _read_config(path):
+    """Read a configuration; a campaign writes it with all its settings."""
+    settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if "mimic" not in settings:
+        raise ValueError(f"{path} has no section 'mimic': it is not whole")
+    return MimicAnalysisConfig.read(path)
+
+
 _READERS = {
-    "config.yaml": MimicAnalysisConfig.read,
+    "config.yaml": _read_config,
     "pairs.ecsv": read_pairs,
     "rejected.ecsv": read_ecsv,
     "provenance.yaml": read_provenance,
@@ -49,25 +59,27 @@ def check_campaign(path):
         As of `~gammapy_mimic.check_datastore`; no rows if all is well.
     """
     folder, report = CampaignFolder(path), Report()
-    found = {name: _read(path / name, report, name) for name in _READERS}
-    pairs = found["pairs.ecsv"]
-    if pairs is not None:
-        _check_mimics(folder, pairs, report)
-    for file in folder.temporary():
+    found = {
+        name: _attempt(report, read, path / name, file=name)
+        for name, read in _READERS.items()
+    }
+    if found["pairs.ecsv"] is not None:
+        _check_mimics(folder, found["pairs.ecsv"], report)
+    left = _attempt(report, lambda: list(folder.temporary()))
+    for file in left or ():
         finding = warning("FILE", "Left by a process that was killed, or is at work")
         report.add([finding], file=str(file.relative_to(path)))
     return report.table()
 
 
-def _read(file, report, name, reader=None):
-    """Read a file; None, and a finding, if it cannot be read."""
+def _attempt(report, function, *args, **place):
+    """Call a function; None, and a finding, if something cannot be read."""
     try:
-        return (reader or _READERS[name])(file)
+        return function(*args)
     except FileNotFoundError:
-        report.add([error("FILE", f"The file is missing; {_AGAIN}")], file=name)
+        report.add([error("FILE", "The file is missing")], **place)
     except (OSError, ValueError) as exception:
-        text = " ".join(str(exception).split())
-        report.add([error("FILE", text)], file=name)
+        report.add([error("FILE", " ".join(str(exception).split()))], **place)
     return None
 
 
@@ -85,11 +97,12 @@ def _check_mimics(folder, pairs, report):
             report.add([finding], file=store.name)
             continue
         name = f"{store.name}/analysis.yaml"
-        _read(store / "analysis.yaml", report, name, MimicAnalysisConfig.read)
+        _attempt(report, MimicAnalysisConfig.read, store / "analysis.yaml", file=name)
         for target in targets:
-            finding = _check_mimic(folder, mimic_set, target)
+            place = {"obs_id": target, "file": store.name}
+            finding = _attempt(report, _check_mimic, folder, mimic_set, target, **place)
             if finding is not None:
-                report.add([finding], obs_id=target, file=store.name)
+                report.add([finding], **place)
 
 
 def _check_mimic(folder, mimic_set, target):

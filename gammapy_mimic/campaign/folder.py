@@ -37,6 +37,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _STORE = re.compile(r"mimic_\d{3,}")
 _RUN_FILE = re.compile(r"(-?\d+)\.fits(\.gz)?")
 _RECORD = re.compile(r"-?\d+\.json")
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 # settings that change nothing in what is made
 _FREE = ("mimic.outdir", "general.log", "general.n_jobs")
 
@@ -64,7 +65,7 @@ def read_record(path):
     """Record of a mimic; None if there is none that is as it was written."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+    except (*_NO_FILE, ValueError, RecursionError):
         return None
     is_whole = isinstance(record, dict) and record.pop("checksum", None) == (
         _own_checksum(record)

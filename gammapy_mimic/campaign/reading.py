@@ -7,7 +7,7 @@ from gammapy_mimic.ecsv import read_ecsv
 from gammapy_mimic.files import naming
 from gammapy_mimic.matching import PairTable
 
-__all__ = ["read_pairs", "read_provenance"]
+__all__ = ["mimic_files", "read_pairs", "read_provenance"]
 
 _PAIR_COLUMNS = ("TARGET_OBS_ID", "DONOR_OBS_ID", "MIMIC_SET")
 _PROVENANCE = {"program": str, "libraries": dict, "mimic_sets": (dict, type(None))}
@@ -76,4 +76,23 @@ def read_provenance(path):
         ]
         if wrong:
             raise ValueError(f"no {', '.join(wrong)} as a campaign writes it")
+        list(mimic_files(provenance))
     return provenance
+
+
+def mimic_files(provenance):
+    """List the files of the mimics.
+
+    Parameters
+    ----------
+    provenance : dict
+        As read from ``provenance.yaml``.
+
+    Yields
+    ------
+    mimic_set, file, sha256 : str
+        Names of folder and file, and the checksum with which it was written.
+    """
+    for name, runs in (provenance["mimic_sets"] or {}).items():
+        for run in runs.values():
+            yield str(name), str(run["file"]), str(run["sha256"])

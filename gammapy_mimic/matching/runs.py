@@ -6,7 +6,7 @@ import numpy as np
 from astropy.coordinates import AltAz, SkyCoord
 from astropy.table import Table
 from astropy.time import Time
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observation
 
 from gammapy_mimic.compat import read_once
 from gammapy_mimic.geometry import offset_azimuth
@@ -62,10 +62,15 @@ def _observation_row(observation):
     return row
 
 
-def _from_observations(observations, wanted):
+def _from_observations(observations, wanted, argument):
     """Run table of observations, without what follows from the pointing."""
     rows, locations = [], []
     for observation in observations:
+        if not isinstance(observation, Observation):
+            raise TypeError(
+                f"{argument} holds {observation!r}: must be a DataStore, an "
+                "ObservationTable or Observations"
+            )
         row = _observation_row(observation)
         if "RATE" in wanted and observation.events is not None:
             row["RATE"] = len(observation.events.table) / row["ONTIME"]
@@ -196,7 +201,7 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
         index = Index(table, data.hdu_table if is_store else None)
         runs, location = from_index(index, wanted)
     else:
-        runs, location = _from_observations(data, wanted)
+        runs, location = _from_observations(data, wanted, argument)
     _check_unique(runs, argument)
     runs, location = _without_broken(runs, location, argument, skip_broken)
     _clean(runs)

@@ -322,7 +322,8 @@ def _correlation(shape, predicted):
     with np.errstate(all="ignore"):
         ratio = np.where(predicted > MIN_PREDICTED, shape / predicted, np.nan)
     ratio = np.ma.masked_invalid(ratio.reshape(n_runs, -1))
-    return np.ma.corrcoef(ratio, rowvar=False).filled(np.nan)
+    # of a single bin it is no matrix
+    return np.atleast_2d(np.ma.filled(np.ma.corrcoef(ratio, rowvar=False), np.nan))
 
 
 def _tilt(shape, predicted, energy_edges):
