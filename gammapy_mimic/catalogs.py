@@ -192,15 +192,22 @@ def read(tag):
 def _read(tag, folder):  # the folder only tells apart what is remembered
     if tag == BRIGHT:
         return _read_bright()
-    absent = None
-    with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
-        try:
-            sources = _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
-        except FileNotFoundError as error:
-            absent = error
-    if absent is not None:
-        raise absent
+    sources = _read_from_disk(tag, folder)
     return _corrected(sources) if tag == "gamma-cat" else sources
+
+
+def _read_from_disk(tag, folder):
+    absent = None
+    try:
+        with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
+            try:
+                return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
+            except FileNotFoundError as error:
+                absent = error
+    except ValueError as error:
+        # a list of all formats of tables may follow
+        raise ValueError(str(error).splitlines()[0]) from error
+    raise absent
 
 
 def _read_gammapy(catalog):

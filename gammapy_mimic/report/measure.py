@@ -193,8 +193,13 @@ def measure(campaign, *, unblind=False, n_toys=30):
     """
     position, geometry = campaign.position, campaign.geometry
     found = Measurement(position)
-    # first, as it takes little time to find out that donors cannot be read any more
+    # first what takes little time, to find out whether donors can be read and whether
+    # there are counts enough
     found.checks = _checks(campaign)
+    edges = [0, 1] * geometry["offset_max"]
+    found.systematic = background_systematic(
+        campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
+    )
     single, residuals = [], []
     for number, folder in campaign.sets.items():
         mimics = campaign.observations(number)
@@ -210,10 +215,6 @@ def measure(campaign, *, unblind=False, n_toys=30):
         table["MIMIC_SET"] = number
         residuals.append(table)
     found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
-    edges = [0, 1] * geometry["offset_max"]
-    found.systematic = background_systematic(
-        campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
-    )
     target = _of_target(campaign, position, geometry) if unblind else None
     found.at_position = TargetSignificance(np.array(single), target)
     return found
