@@ -193,14 +193,20 @@ INDEX_FAULTS = {
 
 def invoke(*args, code):
     """Call the command as a user does: warnings are none of its errors."""
+    found, output = call(*args)
+    assert found == code, output
+    return output
+
+
+def call(*args):
+    """Exit code and output of the command."""
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("default")
         result = CliRunner().invoke(main, [str(arg) for arg in args])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert "Traceback" not in result.output
-    assert result.exit_code == code, result.output
-    return result.output
+    return result.exit_code, result.output
 
 
 def error_line(output):
@@ -278,14 +284,26 @@ def assert_nothing_half_written(out):
 
 def in_child(function, *args):
     """Call a function in a forked process; gives what it returns, as JSON does."""
-    read, write = os.pipe()
-    with warnings.catch_warnings():
-        # of forks beside other threads; the child uses none of theirs
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process = os.fork()
-    if not process:
-        _answer(write, function, args)
-    os.close(write)
+    return in_children((function, *args))[0]
+
+
+def in_children(*calls):
+    """Call functions with their arguments at the same time, each in its own process."""
+    children = []
+    for function, *args in calls:
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            # of forks beside other threads; the child uses none of theirs
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
+        if not process:
+            _answer(write, function, args)
+        os.close(write)
+        children.append((process, read))
+    return [_outcome(*child) for child in children]
+
+
+def _outcome(process, read):
     with open(read, encoding="utf-8") as answer:
         text = answer.read()
     os.waitpid(process, 0)

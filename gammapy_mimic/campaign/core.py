@@ -360,7 +360,10 @@ class _Work:
     def _sum(self, path):
         """Checksum of an input; none for one that cannot be read, which fails later."""
         if path not in self._checksums:
-            self._checksums[path] = checksum(path) if path.is_file() else None
+            try:
+                self._checksums[path] = checksum(path)
+            except OSError:
+                self._checksums[path] = None
         return self._checksums[path]
 
     def _note_failures(self, batch, problems):

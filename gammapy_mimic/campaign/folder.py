@@ -265,7 +265,8 @@ class CampaignFolder:
             for record in records.glob("*.json"):
                 self.remove_mimic(folder, record)
             for empty in (records, folder):
-                if empty.is_dir() and not any(empty.iterdir()):
+                is_folder = empty.is_dir() and not empty.is_symlink()
+                if is_folder and not any(empty.iterdir()):
                     empty.rmdir()
 
     def remove_mimic(self, folder, record):
