@@ -146,7 +146,7 @@ FAULTS = {
 }
 
 _FILE_FAULTS = {
-    "missing": (lambda path: path.unlink(), ""),
+    "missing": (lambda path: path.unlink(), "No such file"),
     "truncated": (truncated, "broken"),
     "not FITS": (change_bytes(lambda _: b"hello"), "no FITS file"),
     "no bytes": (change_bytes(lambda _: b""), "no FITS file"),

@@ -10,6 +10,7 @@ from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling.models import FoVBackgroundModel, GaussianPrior
 from matplotlib.figure import Figure
 
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.ecsv import read_ecsv, write_ecsv
 from gammapy_mimic.files import naming
 from gammapy_mimic.validation.reduction import (
@@ -257,6 +258,8 @@ def background_systematic(
 
 def _binned(observation, energy_edges, offset_edges, exclusion):
     """Sum counts and prediction of a run, by energy and offset."""
+    # errors name the file
+    observation = read_once(observation)
     pointing = observation.get_pointing_icrs(observation.tmid)
     geom = WcsGeom.create(
         skydir=pointing.icrs,
