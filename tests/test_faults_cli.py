@@ -583,10 +583,9 @@ def test_folder_in_the_place_of_a_text(made, name):
     assert name in invoke("check", made.out, code=1)
 
 
-@pytest.mark.parametrize("content", [b"a: [1", b"\xff"])
-def test_broken_configuration_of_a_campaign(made, tiny_reference, content):
+def test_broken_configuration_of_a_campaign(made, tiny_reference):
     """Nobody knows how the mimics were made: they stay, or all are made anew."""
-    (made.out / "config.yaml").write_bytes(content)
+    (made.out / "config.yaml").write_bytes(b"a: [1")
     before = everything(made.out)
     for command in (("run", made.config), ("run", made.config, "--only", 0)):
         line = error_line(invoke(*command, code=2))

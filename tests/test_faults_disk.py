@@ -82,7 +82,6 @@ def _campaign_on_full_disk(tiny, size, options):
         "pairs.ecsv",
         "mimic_000/1.fits",
         ".campaign/mimic_000/1.json",
-        "mimic_000/2.fits",
         "mimic_000/hdu-index.fits.gz",
         "provenance.yaml",
     ],
@@ -154,12 +153,11 @@ def _convert(folder, **options):
     LocationFaker().convert_fov(*paths, folder / "mimic.fits", **options)
 
 
-@pytest.mark.parametrize("size", [4, 40])
-def test_file_to_file(tmp_path, size):
+def test_file_to_file(tmp_path):
     for name, obs_id in (("target", 7), ("donor", 8)):
         make_hdulist(obs_id=obs_id, n_events=20).writeto(tmp_path / f"{name}.fits")
     (tmp_path / "out").mkdir()
-    error, left = in_child(_write_on_full_disk, _convert, tmp_path / "out", size)
+    error, left = in_child(_write_on_full_disk, _convert, tmp_path / "out", 40)
     assert "No space left on device" in error
     assert str(tmp_path / "out" / "mimic.fits") in error
     assert left == []
@@ -350,7 +348,7 @@ class TestForbidden:
         assert everything(made.out / "mimic_000").items() <= before.items()
         assert path.exists()
 
-    @pytest.mark.parametrize("name", ["pairs.ecsv", "provenance.yaml", "config.yaml"])
+    @pytest.mark.parametrize("name", ["pairs.ecsv", "config.yaml"])
     def test_read_only_text(self, made, name):
         (made.out / name).chmod(0o400)
         before = (made.out / name).read_bytes()
@@ -404,25 +402,22 @@ def test_mode_of_a_file_that_is_there(made):
 # --- links ---------------------------------------------------------------------------
 
 
-def test_mimic_set_on_another_disk(tiny, tiny_reference, tmp_path):
+def test_mimic_set_on_another_disk(made, tiny_reference, tmp_path):
     """A link to a folder is followed, and stays."""
-    tiny.out.mkdir()
-    (tmp_path / "disk" / "set").mkdir(parents=True)
-    (tmp_path / "disk" / "records").mkdir()
-    invoke("run", tiny.config, code=0)
-    for name, place in (("mimic_000", "set"), (".campaign", "records")):
-        shutil.rmtree(tiny.out / name)
-        (tiny.out / name).symlink_to(tmp_path / "disk" / place)
-    assert "(2 made, 0 kept)" in invoke("run", tiny.config, code=0)
-    assert "(0 made, 2 kept)" in invoke("run", tiny.config, code=0)
-    assert "(2 made, 0 kept)" in invoke("run", tiny.config, "--overwrite", code=0)
-    invoke("check", tiny.out, code=0)
-    assert (tiny.out / "mimic_000").is_symlink()
-    assert (tiny.out / ".campaign").is_symlink()
-    assert contents(tmp_path / "disk" / "set") == contents(tiny_reference / "mimic_000")
+    (tmp_path / "disk").mkdir()
+    for name in ("mimic_000", ".campaign"):
+        shutil.move(made.out / name, tmp_path / "disk" / name)
+        (made.out / name).symlink_to(tmp_path / "disk" / name)
+    assert "(0 made, 2 kept)" in invoke("run", made.config, code=0)
+    assert "(2 made, 0 kept)" in invoke("run", made.config, "--overwrite", code=0)
+    invoke("check", made.out, code=0)
+    for name in ("mimic_000", ".campaign"):
+        assert (made.out / name).is_symlink()
+    disk = tmp_path / "disk" / "mimic_000"
+    assert contents(disk) == contents(tiny_reference / "mimic_000")
 
 
-@pytest.mark.parametrize("name", ["pairs.ecsv", "mimic_000/1.fits", "config.yaml"])
+@pytest.mark.parametrize("name", ["pairs.ecsv", "mimic_000/1.fits"])
 def test_links_to_files(made, tiny_reference, tmp_path, name):
     """A whole file may lie elsewhere. What is written anew replaces the link.
 
