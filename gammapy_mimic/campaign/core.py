@@ -202,6 +202,9 @@ class MimicCampaign:
             If the folder was made with another configuration.
         BlockingIOError
             If another campaign is at work in the folder.
+        OSError
+            If a data store cannot be opened, or the folder cannot be written to, as on
+            a full disk: what is whole stays, and the campaign can be resumed.
         """
         self._check(n_jobs, parallel_backend, only)
         settings = self.config.mimic

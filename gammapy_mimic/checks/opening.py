@@ -46,40 +46,50 @@ def open_store(path, *, needs_obs_index=True):
         If a table is no index, has no rows, or has rows that contradict each other.
     """
     path = make_path(path)
-    hdus = _index(path / HDU_INDEX, HDU_INDEX_COLUMNS)
-    types = np.char.lower(np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str)))
-    for name in _SINGLE:
-        rows = hdus["OBS_ID"][types == name]
-        _refuse_repeated(rows, path / HDU_INDEX, f"rows of type {name}")
-    if needs_obs_index or (path / OBS_INDEX).exists():
-        runs = _index(path / OBS_INDEX, ("OBS_ID",))
-        _refuse_repeated(runs["OBS_ID"], path / OBS_INDEX, "rows")
+    has_obs_index = needs_obs_index or (path / OBS_INDEX).exists()
+    _check_header(path / HDU_INDEX, HDU_INDEX_COLUMNS)
+    number = _check_header(path / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
     with naming(f"{path}: data store"), warnings.catch_warnings():
         # told where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
-        return DataStore.from_dir(path)
+        store = DataStore.from_dir(path)
+    hdus = store.hdu_table
+    _check_integers(hdus, path / HDU_INDEX)
+    types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
+    for name in _SINGLE:
+        rows = hdus["OBS_ID"][types == name]
+        _refuse_repeated(rows, path / HDU_INDEX, f"rows of type {name}")
+    if has_obs_index:
+        _check_integers(store.obs_table, path / OBS_INDEX)
+    if has_obs_index and len(store.obs_table) < number:
+        # gammapy has taken the first of each
+        rows = Table.read(path / OBS_INDEX, format="fits")["OBS_ID"]
+        _refuse_repeated(rows, path / OBS_INDEX, "rows")
+    return store
 
 
-def _index(path, columns):
-    """Table of an index file, as far as these columns and the OBS_ID go."""
+def _check_header(path, columns):
+    """Check that an index file has these columns, and give its number of rows."""
     for hdu in FitsFile(path):
         if str(hdu.header.get("XTENSION")).strip() == "BINTABLE":
+            header = hdu.header
             break
     else:
         raise ValueError(f"{path} holds no binary table: it is no index")
-    with naming(f"{path}: {hdu.name or 'table'}"):
-        data = hdu.table_hdu().data
-        absent = [name for name in columns if name not in data.names]
-        table = Table({name: data[name] for name in columns if name not in absent})
+    names = [str(value).strip() for value in header["TTYPE*"].values()]
+    absent = [name for name in columns if name not in names]
     if absent:
         raise ValueError(
-            f"{path} has no column {', '.join(absent)}; it has {', '.join(data.names)}"
+            f"{path} has no column {', '.join(absent)}; it has {', '.join(names)}"
         )
-    if not len(table):
+    if not header["NAXIS2"]:
         raise ValueError(f"{path} has no rows: the data store holds no run")
+    return header["NAXIS2"]
+
+
+def _check_integers(table, path):
     if table["OBS_ID"].dtype.kind not in "iu":
         raise ValueError(f"{path}: OBS_ID is no column of integers")
-    return table
 
 
 def _refuse_repeated(obs_ids, path, what):
