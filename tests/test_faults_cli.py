@@ -20,6 +20,7 @@ from faults import (
     assert_nothing_half_written,
     campaign_in,
     change_bytes,
+    change_hdus,
     contents,
     error_line,
     everything,
@@ -186,6 +187,20 @@ def test_file_that_is_none(tiny, damage):
     assert (tiny.out / "mimic_000" / "2.fits").exists()
     assert_nothing_half_written(tiny.out)
     assert "run_3.fits" in invoke("check", tiny.store, code=1)
+
+
+def test_runs_without_events(tiny):
+    """Their mimics are as good as others, but tell nothing."""
+
+    def clear(hdulist):
+        hdulist["EVENTS"].data = hdulist["EVENTS"].data[:0]
+
+    for obs_id in (1, 3, 4, 5):
+        change_hdus(clear)(tiny.file(obs_id))
+    assert "(2 made, 0 kept)" in invoke("run", tiny.config, code=0)
+    assert "0 errors, 0 warnings" in invoke("check", tiny.out, code=0)
+    line = error_line(invoke("report", tiny.out, code=1))
+    assert "0 of 2 runs have counts" in line
 
 
 # --- index tables -----------------------------------------------------------------

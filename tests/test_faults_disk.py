@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from astropy import units as u
 from faults import (
     assert_nothing_half_written,
     call,
@@ -25,9 +26,10 @@ from faults import (
     settings,
     tiny_disk,
 )
+from gammapy.data import DataStore
 from runs import make_hdulist, open_raw
 
-from gammapy_mimic import LocationFaker, write_datastore
+from gammapy_mimic import LocationFaker, simulate_datastore, write_datastore
 from gammapy_mimic.report import page, write_report
 
 ROOM = 20000
@@ -376,6 +378,31 @@ class TestForbidden:
             line = error_line(in_child(_forbidden, command, 1))
             assert f"Permission denied: '{folder}" in line
         assert not list(folder.iterdir())
+
+    @pytest.mark.parametrize("entry", ["simulate", "write", "convert"])
+    def test_python(self, tiny, tmp_path, entry):
+        folder = tmp_path / "closed"
+        folder.mkdir(mode=0o500)
+        error = in_child(_forbidden_in_python, entry, tiny, folder)
+        assert error is not None
+        assert f"Permission denied: '{folder}" in error
+        assert not list(folder.iterdir())
+
+
+def _forbidden_in_python(entry, tiny, folder):
+    entries = {
+        "simulate": lambda path: simulate_datastore(
+            path, n_targets=1, n_donors=0, duration=30 * u.s, random_state=1
+        ),
+        "write": lambda path: write_datastore(
+            DataStore.from_dir(tiny.store).get_observations([1]), path
+        ),
+        "convert": lambda path: LocationFaker().convert_fov(
+            tiny.file(1), tiny.file(2), path / "mimic.fits"
+        ),
+    }
+    obey_modes()
+    return _error(entries[entry], folder)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o002, 0o664)])
