@@ -405,16 +405,16 @@ def _forbidden_in_python(entry, tiny, folder):
     return _error(entries[entry], folder)
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o002, 0o664)])
-def test_umask(tiny, umask, mode):
+def test_umask(tiny):
     """New files get the mode that it gives, and not that of a temporary file."""
-    before = os.umask(umask)
+    before = os.umask(0o027)
     try:
         invoke("run", tiny.config, code=0)
     finally:
         os.umask(before)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in tiny.out.rglob("*.*")}
-    assert modes == {mode, mode | (mode & 0o444) >> 2}
+    for path in (tiny.out, *tiny.out.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o750 if path.is_dir() else 0o640), path
 
 
 def test_mode_of_a_file_that_is_there(made):
@@ -462,12 +462,11 @@ def test_links_to_files(made, tiny_reference, tmp_path, name):
     assert contents(made.out) == contents(tiny_reference)
 
 
-@pytest.mark.parametrize("target", ["nowhere", "1.fits"])
-def test_links_that_lead_nowhere(made, tiny_reference, target):
-    """In the place of a file they are replaced."""
+def test_links_that_lead_nowhere(made, tiny_reference):
+    """In the place of a file they are replaced, even one that leads to itself."""
     path = made.out / "mimic_000" / "1.fits"
     path.unlink()
-    path.symlink_to(target)
+    path.symlink_to(path.name)
     invoke("check", made.out, code=1)
     assert "(1 made, 1 kept)" in invoke("run", made.config, code=0)
     assert contents(made.out) == contents(tiny_reference)
