@@ -53,7 +53,7 @@ WRITTEN = {
     "mimic_000/analysis.yaml": "mimic_000/analysis.yaml",
     "provenance.yaml": "provenance.yaml",
 }
-"""Files in the order in which they are written, and what an error names."""
+"""Files in the order in which they are written, and what an error names at least."""
 
 
 def _size_without(name, reference):
@@ -94,7 +94,8 @@ def test_campaign(tiny, tiny_reference, name):
     size = _size_without(name, tiny_reference)
     text, _ = in_child(_campaign_on_full_disk, tiny, size, ())
     path = tiny.out / WRITTEN[name]
-    assert error_line(text) == f"Error: [Errno 28] No space left on device: '{path}'"
+    line = error_line(text)
+    assert line.startswith(f"Error: [Errno 28] No space left on device: '{path}")
     assert contents(tiny.out.with_name("copy")) == contents(tiny_reference)
 
 
