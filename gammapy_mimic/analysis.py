@@ -4,9 +4,9 @@ import logging
 
 from gammapy.analysis import Analysis
 from gammapy.analysis.config import AnalysisConfig
-from gammapy.data import DataStore
 
 from gammapy_mimic.campaign import MimicCampaign
+from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 
 __all__ = ["MimicAnalysis"]
@@ -82,7 +82,7 @@ class MimicAnalysis(Analysis):
             self.observations = campaign.make(self.mimic_set)
         else:
             log.info("Mimics of set %d are taken from %s", self.mimic_set, path)
-            self.datastore = DataStore.from_dir(path)
+            self.datastore = open_store(path)
             self.observations = self.datastore.get_observations(
                 required_irf=settings.required_irf
             )

@@ -31,6 +31,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from gammapy.catalog import CATALOG_REGISTRY
 
+from gammapy_mimic.files import naming
+
 __all__ = ["BRIGHT", "CatalogSource", "check_tags", "look_up", "name_key", "read"]
 
 BRIGHT = "bright"
@@ -180,6 +182,8 @@ def read(tag):
     ------
     FileNotFoundError
         If ``$GAMMAPY_DATA`` does not hold the catalog.
+    ValueError
+        If its file is broken.
     """
     return _read(tag, os.environ.get("GAMMAPY_DATA"))
 
@@ -188,8 +192,22 @@ def read(tag):
 def _read(tag, folder):  # the folder only tells apart what is remembered
     if tag == BRIGHT:
         return _read_bright()
-    sources = _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
+    sources = _read_from_disk(tag, folder)
     return _corrected(sources) if tag == "gamma-cat" else sources
+
+
+def _read_from_disk(tag, folder):
+    absent = None
+    try:
+        with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
+            try:
+                return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
+            except FileNotFoundError as error:
+                absent = error
+    except ValueError as error:
+        # a list of all formats of tables may follow
+        raise ValueError(str(error).splitlines()[0]) from error
+    raise absent
 
 
 def _read_gammapy(catalog):

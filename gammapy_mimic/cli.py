@@ -132,7 +132,10 @@ def init(file, source, overwrite):
     if source is not None:
         text = _run(_read_text, source)
     text = _run(template, text, file=source)
-    _run(path.write_text, text, encoding="utf-8")
+    from gammapy_mimic.output import whole_file
+
+    with _errors_told(), whole_file(path) as new:
+        new.write(text)
     click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
 
 
@@ -147,6 +150,8 @@ def pairs(file, why, write, plot):
     """Show which donors there are for the targets of FILE, without making mimics."""
     _set_up()
     from gammapy_mimic.campaign import MimicCampaign, explain_run, overview
+    from gammapy_mimic.ecsv import write_ecsv
+    from gammapy_mimic.output import save_figure
 
     campaign = _run(MimicCampaign.from_yaml, file)
     with _no_warning_of_missing_donors():
@@ -156,11 +161,12 @@ def pairs(file, why, write, plot):
         return
     click.echo(overview(found))
     if write is not None:
-        _run(found.write, write, format="ascii.ecsv", overwrite=True)
+        _run(write_ecsv, found, write)
     if plot is not None:
-        _run(found.peek().savefig, plot)
-    if found.missing:
-        names = ", ".join(map(str, found.missing))
+        _run(save_figure, found.peek(), plot)
+    without = sorted([*found.missing, *found.left_out])
+    if without:
+        names = ", ".join(map(str, without))
         raise click.ClickException(f"no donor for {names}")
 
 
@@ -213,28 +219,39 @@ def check(folder):
     _set_up()
     from gammapy.utils.pbar import progress_bar
 
+    from gammapy_mimic.campaign import check_campaign, is_campaign
     from gammapy_mimic.checks import check_datastore
 
     path, failed = Path(folder), 0
     sets = sorted(it for it in path.glob("mimic_[0-9]*") if it.is_dir())
-    for store in progress_bar(sets or [path], desc="Check"):
+    if is_campaign(path):
+        findings = _run(check_campaign, path)
+        if len(findings):
+            failed += _tell_findings(f"{path}: campaign", findings)
+    elif not sets:
+        sets = [path]
+    for store in progress_bar(sets, desc="Check"):
         try:
             findings = check_datastore(store)
-        except FileNotFoundError as error:
+        except OSError as error:
             click.echo(f"FAIL {store}: {error}")
             failed += 1
-            continue
-        levels = [str(level) for level in findings["LEVEL"]]
-        errors, warnings = levels.count("error"), levels.count("warning")
-        failed += errors > 0
-        click.echo(
-            f"{'FAIL' if errors else 'PASS'} {store}: {findings.meta['N_RUNS']} runs, "
-            f"{errors} errors, {warnings} warnings"
-        )
-        if len(findings):
-            click.echo("\n".join(findings.pformat(max_lines=-1, max_width=-1)))
+        else:
+            name = f"{store}: {findings.meta['N_RUNS']} runs"
+            failed += _tell_findings(name, findings)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _tell_findings(name, findings):
+    """Print findings; tells whether there are errors among them."""
+    levels = [str(level) for level in findings["LEVEL"]]
+    errors, warnings = levels.count("error"), levels.count("warning")
+    verdict = "FAIL" if errors else "PASS"
+    click.echo(f"{verdict} {name}, {errors} errors, {warnings} warnings")
+    if len(findings):
+        click.echo("\n".join(findings.pformat(max_lines=-1, max_width=-1)))
+    return errors > 0
 
 
 class ConfigException(click.ClickException):
@@ -254,10 +271,16 @@ def report(folder, unblind, overwrite):
     say --unblind.
     """
     _set_up()
-    from gammapy_mimic.report import write_report
+    from gammapy_mimic.report import Campaign, write_report
 
     path = _run(write_report, folder, unblind=unblind, overwrite=overwrite)
     click.echo(f"Wrote {path}")
+    missing = Campaign.read(folder).missing
+    if missing:
+        names = ", ".join(missing)
+        raise click.ClickException(
+            f"it lacks {names}; gammapy-mimic run makes what is missing"
+        )
 
 
 def _set_up():
@@ -290,8 +313,15 @@ def _read_text(path):
 
 def _run(function, *args, file=None, **kwargs):
     """Call a function; a user's mistake becomes a message and an exit code."""
-    try:
+    with _errors_told(file):
         return function(*args, **kwargs)
+
+
+@contextmanager
+def _errors_told(file=None):
+    """Context in which a user's mistake becomes a message and an exit code."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         from gammapy_mimic.config import ConfigError
 

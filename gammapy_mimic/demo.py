@@ -16,8 +16,11 @@ from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.pbar import progress_bar
 from regions import CircleSkyRegion
 
+from gammapy_mimic.checks import open_store
+from gammapy_mimic.ecsv import write_ecsv
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic import MimicMaker
+from gammapy_mimic.output import save_figure
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
 from gammapy_mimic.residuals import scramble_residuals, scramble_seed
 from gammapy_mimic.scramble import AnnulusScrambler
@@ -85,7 +88,7 @@ def run_demo(
         circle.meta["name"] = simulated.weak_source.name
         scrambler = AnnulusScrambler(circle)
     else:
-        store = DataStore.from_dir(datastore)
+        store = open_store(datastore, needs_obs_index=not donors)
         pairs = _pairs(store, list(targets or []), list(donors or []))
         scrambler = AnnulusScrambler.from_catalog()
     maker = MimicMaker(scrambler=scrambler, random_state=random_state)
@@ -94,9 +97,8 @@ def run_demo(
         for target_id, donor_id in progress_bar(pairs, desc="Mimics")
     )
     mimics = write_datastore(made, out / "mimics", overwrite=overwrite)
-    Table(rows=pairs, names=["TARGET_OBS_ID", "DONOR_OBS_ID"]).write(
-        out / "pairs.ecsv", overwrite=True
-    )
+    chosen = Table(rows=pairs, names=["TARGET_OBS_ID", "DONOR_OBS_ID"])
+    write_ecsv(chosen, out / "pairs.ecsv")
     table = _report(store, mimics, pairs, out / "figures")
     _draw_scrambled(store, mimics, pairs, scrambler, out / "figures")
     return table
@@ -150,7 +152,7 @@ def _draw_scrambled(store, mimics, pairs, scrambler, folder):
         donor = _run(store, donor_id)
         scrambled = scrambler.run(donor, random_state=scramble_seed(header))
         axes = plot_scramble(donor, scrambled, scrambler)
-        axes[0].figure.savefig(folder / f"scrambled_{donor_id}.png", dpi=80)
+        save_figure(axes[0].figure, folder / f"scrambled_{donor_id}.png", dpi=80)
 
 
 def _report(store, mimics, pairs, folder):
@@ -173,7 +175,7 @@ def _report(store, mimics, pairs, folder):
             }
         )
         axes = plot_mimic(donor, mimic)
-        axes[0].figure.savefig(folder / f"{target_id}.png", dpi=100)
+        save_figure(axes[0].figure, folder / f"{target_id}.png", dpi=100)
     table = Table(rows)
     table["livetime"].info.format = ".2f"
     table["background"].info.format = ".0f"

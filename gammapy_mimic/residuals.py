@@ -5,6 +5,8 @@ from astropy import units as u
 from astropy.table import Table, vstack
 
 from gammapy_mimic import __version__
+from gammapy_mimic.compat import read_once
+from gammapy_mimic.files import naming
 
 __all__ = [
     "residual_table",
@@ -138,11 +140,13 @@ def scramble_residuals(observations):
     """
     tables = [residual_table([])]
     for observation in observations:
-        header = observation.events.table.meta
-        rows = [
-            {column: header[f"SCR_{key}{number}"] for key, column in _CARDS.items()}
-            for number in range(1, int(header.get("SCR_NSRC", 0)) + 1)
-        ]
+        # errors name the file
+        header = read_once(observation).events.table.meta
+        with naming(f"run {observation.obs_id}: its SCR_ cards"):
+            rows = [
+                {column: header[f"SCR_{key}{number}"] for key, column in _CARDS.items()}
+                for number in range(1, int(header.get("SCR_NSRC", 0)) + 1)
+            ]
         if rows:
             tables.append(residual_table(rows, observation.obs_id))
     # an empty table would turn its columns of text into one of another length

@@ -17,6 +17,7 @@ Where sizes come from says `gammapy_mimic.catalogs`.
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 import astropy.units as u
@@ -33,7 +34,10 @@ from gammapy_mimic.catalogs import (
     name_key,
     read,
 )
+from gammapy_mimic.compat import read_once
+from gammapy_mimic.files import naming
 from gammapy_mimic.geometry import offset_azimuth
+from gammapy_mimic.output import whole_file
 
 __all__ = [
     "find_source",
@@ -49,6 +53,7 @@ NAME_CATALOGS = (BRIGHT, "gamma-cat", "hgps", "2hwc", "3hwc", "1LHAASO")
 """Catalogs in which names are looked up, in this order."""
 
 N_SIGMA = 3.0
+_DS9_MARK = "# Region file format: DS9"
 SAME_PLACE_DEG = 0.1
 SAME_NAME_DEG = 0.5
 
@@ -92,8 +97,10 @@ def parse_sources(sources, *, theta):
     items = list(_flatten(sources))
     thetas_deg = _thetas_deg(theta, len(items))
     return [
-        _region(_as_source(item, number), theta_deg)
-        for number, (item, theta_deg) in enumerate(zip(items, thetas_deg, strict=True))
+        _region(_as_source(item, f"{file}Source {number}"), theta_deg)
+        for number, ((file, item), theta_deg) in enumerate(
+            zip(items, thetas_deg, strict=True)
+        )
     ]
 
 
@@ -171,7 +178,7 @@ def known_sources(
     theta_deg = _one_angle(theta, "theta").to_value("deg")
     radius_deg = _one_angle(radius, "radius").to_value("deg")
     tags = _available(check_tags(catalogs))
-    candidates = [_as_source(item, 0) for item in _extra(extra, theta)]
+    candidates = [_as_source(item, "extra") for item in _extra(extra, theta)]
     candidates += [source for tag in tags for source in read(tag)]
     inside = _in_cone(candidates, centres, radius_deg, theta_deg)
     merged = _merge(inside, theta_deg)
@@ -195,8 +202,30 @@ def read_regions(path):
     -------
     regions : `~regions.Regions`
         Regions of any shape, with ``meta["name"]`` where the file has a text.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If a line cannot be read, or it is no DS9 file: a source that is missed would
+        stay in the data.
     """
-    regions = Regions.read(Path(path), format="ds9")
+    path = Path(path)
+    with path.open("rb") as file:
+        is_marked = file.readline().startswith(_DS9_MARK.encode())
+    with naming(f"region file {path}"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        regions = Regions.read(path, format="ds9")
+    for text in (str(item.message) for item in caught):
+        if "not supported" not in text:
+            raise ValueError(f"region file {path}: {text.removesuffix(', skipping.')}")
+        # such as a ruler that was drawn beside the sources
+        log.warning("Region file %s: %s", path, text)
+    if not len(regions) and not is_marked:
+        raise ValueError(
+            f"region file {path} holds no region, and does not begin with {_DS9_MARK!r}"
+        )
     for region in regions:
         if "text" in region.meta:
             region.meta["name"] = region.meta["text"]
@@ -219,8 +248,10 @@ def write_regions(regions, path, overwrite=False):
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; use overwrite=True to replace it.")
     regions = [regions] if isinstance(regions, Region) else list(regions)
-    written = [_with_text(region) for region in regions]
-    Regions(written).write(path, format="ds9", precision=9, overwrite=overwrite)
+    written = Regions([_with_text(region) for region in regions])
+    text = written.serialize(format="ds9", precision=9) or f"{_DS9_MARK}\n"
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def _with_text(region):
@@ -241,17 +272,20 @@ def _is_region_file(item):
     return item.lower().endswith(".reg") or Path(item).is_file()
 
 
-def _flatten(sources):
-    """Give the single positions, regions and names, whatever holds them."""
+def _flatten(sources, file=""):
+    """Give the file and the single positions, regions and names, whatever holds them.
+
+    The file is a text for messages, empty for what comes from none.
+    """
     if isinstance(sources, SkyCoord):
-        yield from sources.reshape(-1)
+        yield from ((file, item) for item in sources.reshape(-1))
     elif isinstance(sources, str | Path) and _is_region_file(sources):
-        yield from read_regions(sources)
+        yield from _flatten(read_regions(sources), f"{sources}: ")
     elif isinstance(sources, str | Region):
-        yield sources
+        yield file, sources
     elif isinstance(sources, Regions | list | tuple | np.ndarray):
         for item in sources:
-            yield from _flatten(item)
+            yield from _flatten(item, file)
     else:
         raise TypeError(
             f"sources = {sources!r}: must be SkyCoord, CircleSkyRegion, name, region "
@@ -288,7 +322,7 @@ def _thetas_deg(theta, number):
     return np.broadcast_to(thetas, number)
 
 
-def _as_source(item, number):
+def _as_source(item, label):
     """Make a source of a scalar position, a circle or a name."""
     if isinstance(item, str):
         return look_up(item, NAME_CATALOGS)
@@ -299,14 +333,15 @@ def _as_source(item, number):
         size_deg, shape = item.radius.to_value("deg"), "circle"
     else:
         raise TypeError(
-            f"Source {number} is a {type(item).__name__}: only circles on the sky can "
-            "be sources; use regions.CircleSkyRegion or, in a DS9 file, circle(...) "
-            "in a celestial frame such as icrs."
+            f"{label} is a {type(item).__name__}: only circles on the sky can be "
+            "sources; use regions.CircleSkyRegion or, in a DS9 file, circle(...) in a "
+            "celestial frame such as icrs."
         )
+    text = " ".join(str(item).split())
     if not np.isfinite([center.ra.deg, center.dec.deg, size_deg]).all():
-        raise ValueError(f"Source {number} has no finite position and size: {item}")
+        raise ValueError(f"{label} has no finite position and size: {text}")
     if not meta.get("include", True):
-        raise ValueError(f"Source {number} is an excluded region ('-circle'): {item}")
+        raise ValueError(f"{label} is an excluded region ('-circle'): {text}")
     name = meta.get("name") or meta.get("text") or _position_name(center)
     tags = tuple(meta.get("tag", ()))
     return CatalogSource(name, (), center.ra.deg, center.dec.deg, size_deg, shape, tags)
@@ -346,6 +381,8 @@ def _centres(position):
     if not isinstance(position, Observation):
         raise TypeError(f"position = {position!r}: must be SkyCoord or Observation.")
     run = f"run {position.obs_id}"
+    # errors name the file
+    position = read_once(position)
     if position.pointing.mode is PointingMode.POINTING:
         return position.pointing.fixed_icrs.icrs.reshape(1), run
     if position.observatory_earth_location is None:

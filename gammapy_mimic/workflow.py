@@ -46,7 +46,7 @@ class MimicWorkflowStep(WorkflowStepBase):
 
     def _run(self):
         settings = self.config.mimic
-        targets = select_targets(self.config.observations)
+        targets = select_targets(self.config.observations).store
         donors = select_donors(settings.donors, self.config.observations)
         pairs = settings.matcher().run(targets, donors)
         self.inputs.observations = settings.maker().run_pairs(

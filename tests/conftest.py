@@ -1,11 +1,15 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+import yaml
+from faults import campaign_in
 from hypothesis import settings
+from runs import write_raw
 
 mpl.use("agg")
 # the same examples each time: a gate must not fail by chance
@@ -29,3 +33,36 @@ def hess_store():
     if not (folder / "hdu-index.fits.gz").exists():
         pytest.skip("needs H.E.S.S. DL3 DR1 in $GAMMAPY_DATA")
     return DataStore.from_dir(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory):
+    """Data store of five short runs; not to be changed."""
+    return write_raw(["full"] * 5, tmp_path_factory.mktemp("tiny"), n_events=30)
+
+
+@pytest.fixture
+def tiny(tiny_store, tmp_path):
+    """Campaign of two targets and three donors, whose files may be damaged."""
+    return campaign_in(tmp_path, Path(shutil.copytree(tiny_store, tmp_path / "raw")))
+
+
+@pytest.fixture(scope="session")
+def tiny_reference(tiny_store, tmp_path_factory):
+    """Output folder of the same campaign, which nobody has disturbed."""
+    from gammapy_mimic import MimicCampaign
+
+    campaign = campaign_in(tmp_path_factory.mktemp("reference"), tiny_store)
+    assert MimicCampaign.from_yaml(campaign.config).run().complete
+    return campaign.out
+
+
+@pytest.fixture
+def made(tiny, tiny_reference):
+    """The campaign `tiny`, done; its files may be damaged."""
+    shutil.copytree(tiny_reference, tiny.out)
+    config = tiny.out / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    settings["observations"]["datastore"] = str(tiny.store)
+    config.write_text(yaml.safe_dump(settings))
+    return tiny

@@ -2,11 +2,11 @@
 
 import hashlib
 import importlib.util
-import io
 import itertools
 import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +14,19 @@ import yaml
 from gammapy.data import DataStore
 from gammapy.utils.parallel import run_multiprocessing
 
-from gammapy_mimic import __version__
-from gammapy_mimic.campaign.folder import (
-    CampaignFolder,
-    checksum,
-    read_record,
-    write_text,
-)
+from gammapy_mimic import __version__, catalogs
+from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.provenance import write_provenance
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.worker import Task, make_mimic, start_worker
 from gammapy_mimic.compat import source_paths
-from gammapy_mimic.config import MimicAnalysisConfig, expand
+from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
+from gammapy_mimic.ecsv import write_ecsv
 from gammapy_mimic.matching import PairTable
+from gammapy_mimic.output import naming_file, write_text
 
 __all__ = ["MimicCampaign"]
 
@@ -144,11 +141,12 @@ class MimicCampaign:
         if not (store / "hdu-index.fits.gz").exists():
             return None
         relevant = ("mimic.", "observations.")
-        other = [
-            difference
-            for difference in folder.differences(self.config) or ()
-            if difference.startswith(relevant)
-        ]
+        try:
+            differences = folder.differences(self.config) or ()
+        except ConfigError as error:
+            log.warning("%s is not used: %s", store, error)
+            return None
+        other = [it for it in differences if it.startswith(relevant)]
         if other:
             log.warning(
                 "%s is not used: it was made with another configuration: %s",
@@ -161,7 +159,13 @@ class MimicCampaign:
         settings = self.config.mimic
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
-        return _Inputs(targets, donors, settings.matcher().run(targets, donors))
+        pairs = settings.matcher().run(targets.store, donors, skip_broken=True)
+        pairs.meta["left_out"] += [list(it) for it in targets.incomplete.items()]
+        pairs.meta["notes"] += [
+            f"targets: run {obs_id}, left out: {why}"
+            for obs_id, why in targets.incomplete.items()
+        ]
+        return _Inputs(targets.store, donors, pairs)
 
     def run(
         self,
@@ -198,21 +202,26 @@ class MimicCampaign:
             If the folder was made with another configuration.
         BlockingIOError
             If another campaign is at work in the folder.
+        OSError
+            If a data store cannot be opened, or the folder cannot be written to, as on
+            a full disk: what is whole stays, and the campaign can be resumed.
         """
         self._check(n_jobs, parallel_backend, only)
         settings = self.config.mimic
         path = expand(settings.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
+        _read_catalogs(settings)
         with folder.lock(only):
             folder.prepare(self.config, overwrite=overwrite, only=only)
-            _write_pairs(folder, inputs.pairs)
-            sets = range(settings.n_mimics) if only is None else [only]
-            work = _Work(self.config, folder, inputs, sets)
-            work.run(n_jobs, parallel_backend)
-            stores = {"targets": inputs.targets, "donors": inputs.donors}
-            write_provenance(folder, self.config, stores)
-            return work.result()
+            with folder.clean_on_error(only):
+                _write_pairs(folder, inputs.pairs)
+                sets = range(settings.n_mimics) if only is None else [only]
+                work = _Work(self.config, folder, inputs, sets)
+                work.run(n_jobs, parallel_backend)
+                stores = {"targets": inputs.targets, "donors": inputs.donors}
+                write_provenance(folder, self.config, stores)
+                return work.result()
 
     def _check(self, n_jobs, parallel_backend, only):
         if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs < 1:
@@ -229,6 +238,16 @@ class MimicCampaign:
         number = self.config.mimic.n_mimics
         if only is not None and only not in range(number):
             raise ValueError(f"only = {only!r}: must be a set from 0 to {number - 1}")
+
+
+def _read_catalogs(settings):
+    """Read the catalogs of sources before the first mimic, once for all processes.
+
+    A broken one is then told once. Instead of one that is not there others are taken.
+    """
+    for tag in settings.scramble.catalogs if settings.scramble is not None else ():
+        with suppress(FileNotFoundError):
+            catalogs.read(tag)
 
 
 @dataclass(frozen=True)
@@ -250,6 +269,13 @@ class _Work:
         self.sets = list(sets)
         self._donor_of = {mimic_set: {} for mimic_set in self.sets}
         self._unpaired = []
+        self._mjd = {
+            side: dict(zip(runs["OBS_ID"].tolist(), runs["TIME"].tolist(), strict=True))
+            for side, runs in (
+                ("targets", inputs.pairs.targets),
+                ("donors", inputs.pairs.donors),
+            )
+        }
         self._read_pairs()
         self._checksums = {}
         self._kept = 0
@@ -331,12 +357,16 @@ class _Work:
             outdir=self.folder.path,
             fingerprint=fingerprint,
             inputs=checksums,
+            mjd=(self._mjd["targets"][target_id], self._mjd["donors"][donor_id]),
         )
 
     def _sum(self, path):
         """Checksum of an input; none for one that cannot be read, which fails later."""
         if path not in self._checksums:
-            self._checksums[path] = checksum(path) if path.is_file() else None
+            try:
+                self._checksums[path] = checksum(path)
+            except OSError:
+                self._checksums[path] = None
         return self._checksums[path]
 
     def _note_failures(self, batch, problems):
@@ -355,7 +385,8 @@ class _Work:
         if not records:
             return
         writer = self.folder.writer(mimic_set)
-        writer.write_index([record["rows"] for record in records])
+        with naming_file(writer.path):
+            writer.write_index([record["rows"] for record in records])
         ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
         text = _analysis(self.config, writer.path, ids)
         write_text(writer.path / "analysis.yaml", [text])
@@ -364,13 +395,15 @@ class _Work:
         """Outcome, for the user."""
         number = sum(len(donor_of) for donor_of in self._donor_of.values())
         paths = [self.folder.store_path(mimic_set) for mimic_set in self.sets]
-        reasons = _reasons(self.inputs.pairs)
+        pairs = self.inputs.pairs
+        missing = {target: _reasons(pairs)[target] for target in pairs.missing}
+        missing |= {it: f"target {it}: {why}" for it, why in pairs.left_out.items()}
         return CampaignResult(
             outdir=self.folder.path,
             stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
             made=number - self._kept - len(self._failed),
             kept=self._kept,
-            missing={target: reasons[target] for target in self.inputs.pairs.missing},
+            missing=missing,
             unpaired=tuple(self._unpaired),
             failed=tuple(self._failed),
         )
@@ -384,9 +417,7 @@ def _pool_options(n_jobs, backend):
 
 def _write_pairs(folder, pairs):
     for name, table in (("pairs", pairs), ("rejected", pairs.rejected)):
-        text = io.StringIO()
-        table.write(text, format="ascii.ecsv")
-        write_text(folder.path / f"{name}.ecsv", [text.getvalue()])
+        write_ecsv(table, folder.path / f"{name}.ecsv")
 
 
 def _reasons(pairs):

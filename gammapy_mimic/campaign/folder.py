@@ -10,9 +10,7 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import re
-import secrets
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
+from gammapy_mimic.output import TEMPORARY, check_replaceable, write_text
 from gammapy_mimic.writer import MimicWriter
 
 try:
@@ -27,17 +26,18 @@ try:
 except ImportError:  # not on Windows
     fcntl = None
 
-__all__ = ["CampaignFolder", "checksum", "read_record", "write_text"]
+__all__ = ["CampaignFolder", "checksum", "read_record", "write_record"]
 
 log = logging.getLogger(__name__)
 
-_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 # processes of a campaign that was killed end within this time
 _PATIENCE_S = 3.0
 # errors of file systems that have no locks
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _STORE = re.compile(r"mimic_\d{3,}")
 _RUN_FILE = re.compile(r"(-?\d+)\.fits(\.gz)?")
+_RECORD = re.compile(r"-?\d+\.json")
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 # settings that change nothing in what is made
 _FREE = ("mimic.outdir", "general.log", "general.n_jobs")
 
@@ -48,32 +48,33 @@ def checksum(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path, pieces):
-    """Write a text file under a temporary name, then rename it.
+def write_record(path, record):
+    """Write the record of a mimic, with a checksum of itself.
 
     Parameters
     ----------
     path : `~pathlib.Path`
-        File; its folder is made.
-    pieces : iterable of str
-        Text.
+        File.
+    record : dict
+        Plain values.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.writelines(pieces)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, [json.dumps({**record, "checksum": _own_checksum(record)})])
 
 
 def read_record(path):
-    """Record of a mimic; None if there is none that is whole."""
+    """Record of a mimic; None if there is none that is as it was written."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (*_NO_FILE, ValueError, RecursionError):
         return None
+    is_whole = isinstance(record, dict) and record.pop("checksum", None) == (
+        _own_checksum(record)
+    )
+    return record if is_whole else None
+
+
+def _own_checksum(record):
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 class CampaignFolder:
@@ -117,8 +118,8 @@ class CampaignFolder:
             Set that is to be worked on: others may be worked on by other processes.
             Default is None: all.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"mimic.outdir: {self.path} is not a folder")
+        for path in (self.path, self.state):
+            _check_folder(path)
         self.state.mkdir(parents=True, exist_ok=True)
         with self._locked("lock", shared=only is not None):
             if only is None:
@@ -171,8 +172,10 @@ class CampaignFolder:
             If the folder belongs to another configuration, and ``overwrite`` is
             False or ``only`` is given.
         """
+        for path in self._folders(only):
+            _check_folder(path)
         self._refuse_foreign()
-        differences = self.differences(config)
+        differences = self._known_differences(config, overwrite and only is None)
         if differences and (not overwrite or only is not None):
             raise ConfigError(
                 [
@@ -187,7 +190,28 @@ class CampaignFolder:
         if differences is None or differences:
             text = yaml.safe_dump(config.to_dict(), sort_keys=False, indent=4)
             write_text(self.config_path, [text])
-        self._remove_temporary(only)
+        self.remove_temporary(only)
+
+    def _folders(self, only):
+        """Folders of a set or of all sets, and of their records."""
+        sets = "mimic_*" if only is None else self.store_path(only).name
+        paths = [*self.path.glob(sets), *self.state.glob(sets)]
+        return sorted(path for path in paths if _STORE.fullmatch(path.name))
+
+    def _known_differences(self, config, all_anew):
+        """Differences; ConfigError, unless all is made anew, if nobody can tell."""
+        try:
+            return self.differences(config)
+        except ConfigError as error:
+            if all_anew:
+                return error.problems
+            raise ConfigError(
+                [
+                    f"{error.problems[0]}; without it nothing in its folder can be "
+                    "kept: take another mimic.outdir, or make all of it anew with "
+                    "overwrite (--overwrite)"
+                ]
+            ) from error
 
     def _refuse_foreign(self):
         """Never work in a folder of mimic sets that no campaign has made."""
@@ -215,13 +239,15 @@ class CampaignFolder:
         -------
         differences : list of str or None
             A line for each key that differs; None if nothing has been made yet.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration of the folder cannot be read any more.
         """
         if not self.config_path.exists() or not any(self.state.glob("mimic_*/*.json")):
             return None
-        try:
-            old = MimicAnalysisConfig.read(self.config_path)
-        except ConfigError as error:
-            return [f"it cannot be read any more: {error}"]
+        old = MimicAnalysisConfig.read(self.config_path)
         old, new = (dict(_flat(it.to_dict(), "")) for it in (old, config))
         return [
             f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
@@ -235,35 +261,68 @@ class CampaignFolder:
         for records in sorted(self.state.glob(pattern)):
             folder = self.path / records.name
             self.remove_index(folder)
-            (folder / "analysis.yaml").unlink(missing_ok=True)
+            _remove(folder / "analysis.yaml")
             for record in records.glob("*.json"):
                 self.remove_mimic(folder, record)
             for empty in (records, folder):
-                if empty.is_dir() and not any(empty.iterdir()):
+                is_folder = empty.is_dir() and not empty.is_symlink()
+                if is_folder and not any(empty.iterdir()):
                     empty.rmdir()
 
     def remove_mimic(self, folder, record):
         """Remove a mimic: first its record, then its file."""
-        record.unlink(missing_ok=True)
-        for suffix in (".fits", ".fits.gz"):
-            (folder / f"{record.stem}{suffix}").unlink(missing_ok=True)
+        files = [folder / f"{record.stem}{suffix}" for suffix in (".fits", ".fits.gz")]
+        for path in (record, *files):
+            check_replaceable(path)
+        for path in (record, *files):
+            _remove(path)
 
     def remove_index(self, folder):
         """Remove the index, so that nobody takes what is left for a data store."""
         for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
-            (folder / name).unlink(missing_ok=True)
+            _remove(folder / name)
 
-    def _remove_temporary(self, only):
-        """Remove half files of a campaign that was killed."""
-        sets = "mimic_*" if only is None else self.store_path(only).name
-        folders = [*self.path.glob(sets), *self.state.glob(sets)]
-        # others may be writing there in the moment, when only one set is locked
-        folders += [self.path] if only is None else []
-        for folder in folders:
-            for path in folder.iterdir():
-                if _TEMPORARY.fullmatch(path.name):
-                    log.info("Removed %s, left by a killed process", path)
-                    path.unlink(missing_ok=True)
+    def remove_temporary(self, only=None):
+        """Remove half files of processes that were killed.
+
+        Parameters
+        ----------
+        only : int, optional
+            Set to look at; others may be written to in the moment. Default is None:
+            all.
+        """
+        for path in list(self.temporary(only)):
+            log.info("Removed %s, left by a killed process", path)
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def clean_on_error(self, only=None):
+        """Context after whose failure no half files are left; see `remove_temporary`.
+
+        Processes of the pool are ended in the middle of their work.
+        """
+        try:
+            yield
+        except BaseException:
+            self.remove_temporary(only)
+            raise
+
+    def temporary(self, only=None):
+        """Find files that have not been finished.
+
+        Parameters
+        ----------
+        only : int, optional
+            Set to look at. Default is None: all.
+
+        Yields
+        ------
+        path : `~pathlib.Path`
+            File.
+        """
+        for folder in [*self._folders(only), *([self.path] if only is None else [])]:
+            if folder.is_dir():
+                yield from filter(_is_temporary, folder.iterdir())
 
     def keep_only(self, mimic_set, obs_ids):
         """Remove mimics of a set that are not wanted any more.
@@ -299,14 +358,69 @@ class CampaignFolder:
             Whether it can be kept.
         """
         record = read_record(self.record_path(mimic_set, obs_id))
-        if record is None or record["fingerprint"] != fingerprint:
-            return False
+        return (
+            record is not None
+            and record["fingerprint"] == fingerprint
+            and self.holds(mimic_set, record)
+        )
+
+    def records(self, mimic_set):
+        """Find the records of a set.
+
+        Parameters
+        ----------
+        mimic_set : int
+            Set.
+
+        Returns
+        -------
+        paths : dict of int to `~pathlib.Path`
+            File for each OBS_ID, in the order of these.
+        """
+        paths = self.record_path(mimic_set, 0).parent.glob("*.json")
+        found = {int(it.stem): it for it in paths if _RECORD.fullmatch(it.name)}
+        return dict(sorted(found.items()))
+
+    def holds(self, mimic_set, record):
+        """Whether the file of a mimic is as it was written.
+
+        Parameters
+        ----------
+        mimic_set : int
+            Set.
+        record : dict
+            Record of the mimic.
+
+        Returns
+        -------
+        holds : bool
+            Whether the file is there, with the size and the checksum of the record.
+        """
         path = self.store_path(mimic_set) / record["file"]
         return (
             path.is_file()
             and path.stat().st_size == record["size"]
             and checksum(path) == record["sha256"]
         )
+
+
+def _check_folder(path):
+    """Raise an error for what stands where a folder is to be."""
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"mimic.outdir: {path} is a link that leads nowhere")
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"mimic.outdir: {path} is not a folder")
+
+
+def _is_temporary(path):
+    return TEMPORARY.fullmatch(path.name) is not None
+
+
+def _remove(path):
+    """Remove a file or a link; no folder, and no read-only file."""
+    check_replaceable(path)
+    if path.is_file() or path.is_symlink():
+        path.unlink()
 
 
 def _try_lock(file, kind):

@@ -6,7 +6,8 @@ from importlib.metadata import version
 import yaml
 
 from gammapy_mimic import __version__
-from gammapy_mimic.campaign.folder import checksum, read_record, write_text
+from gammapy_mimic.campaign.folder import checksum, read_record
+from gammapy_mimic.output import write_text
 
 __all__ = ["write_provenance"]
 
@@ -59,15 +60,14 @@ def _pieces(folder, config, stores):
 
 def _runs(folder, mimic_set, inputs):
     """Entries of the mimics of a set; what they were made from goes into inputs."""
-    records = folder.record_path(mimic_set, 0).parent
     runs = {}
-    for path in sorted(records.glob("*.json"), key=lambda path: int(path.stem)):
+    for obs_id, path in folder.records(mimic_set).items():
         record = read_record(path)
         if record is None:
             continue
         inputs |= record["inputs"]
         row = record["rows"]["obs"]
-        runs[int(path.stem)] = {
+        runs[obs_id] = {
             "file": record["file"],
             "sha256": record["sha256"],
             "donor": record["donor"],

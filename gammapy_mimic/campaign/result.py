@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gammapy.data import DataStore
+from gammapy_mimic.checks import open_store
 
 __all__ = ["CampaignResult"]
 
@@ -44,7 +44,7 @@ class CampaignResult:
     def data_stores(self):
         """Open the data stores of the mimic sets one after the other."""
         for path in self.stores:
-            yield DataStore.from_dir(path)
+            yield open_store(path)
 
     def summary(self):
         """Describe the outcome.

@@ -1,15 +1,27 @@
 """The runs that a configuration means."""
 
+from typing import NamedTuple
+
 import numpy as np
 from astropy.table import Table
 from gammapy.data import DataStore
 
 from gammapy_mimic.campaign.progress import no_bars
+from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import ConfigError, expand
 
-__all__ = ["select_donors", "select_targets"]
+__all__ = ["Targets", "select_donors", "select_targets"]
 
 _MAX_NAMED = 8
+
+
+class Targets(NamedTuple):
+    """Targets of a campaign."""
+
+    store: DataStore
+    """Store whose observation table holds only the targets."""
+    incomplete: dict
+    """Runs that were named but lack what is required, and why."""
 
 
 def select_targets(settings):
@@ -22,8 +34,8 @@ def select_targets(settings):
 
     Returns
     -------
-    store : `~gammapy.data.DataStore`
-        Store whose observation table holds only the targets.
+    targets : `Targets`
+        Targets.
 
     Raises
     ------
@@ -35,9 +47,9 @@ def select_targets(settings):
     if settings.obs_ids and settings.obs_file is not None:
         raise ConfigError([f"{key}: give obs_ids or obs_file, not both"])
     table = store.obs_table
-    ids = _listed(settings, key)
-    if ids is not None:
-        table = _by_id(table, ids, key)
+    named = _listed(settings, key)
+    if named is not None:
+        table = _by_id(table, named, key)
     if settings.obs_cone.lon is not None:
         cone = settings.obs_cone.model_dump()
         table = table.select_observations(
@@ -46,11 +58,14 @@ def select_targets(settings):
     ids = [int(obs_id) for obs_id in table["OBS_ID"]]
     with no_bars():
         observations = store.get_observations(ids, required_irf=settings.required_irf)
+    complete = {int(obs_id) for obs_id in observations.ids}
+    incomplete = {} if named is None else _incomplete(ids, complete, settings)
     if settings.obs_time.start is not None:
         interval = [settings.obs_time.start, settings.obs_time.stop]
         observations = observations.select_time([interval])
     left = {int(obs_id) for obs_id in observations.ids}
-    return _selected(store, table, [obs_id in left for obs_id in ids], key)
+    mask = [obs_id in left for obs_id in ids]
+    return Targets(_selected(store, table, mask, key), incomplete)
 
 
 def select_donors(settings, observations):
@@ -101,12 +116,17 @@ def _open(path, key):
     if not folder.is_dir():
         raise FileNotFoundError(f"{key} = {str(path)!r}: there is no folder {folder}")
     try:
-        store = DataStore.from_dir(folder)
+        return open_store(folder)
     except OSError as error:
         raise OSError(f"{key} = {str(path)!r} is no data store: {error}") from error
-    if store.obs_table is None or "OBS_ID" not in store.obs_table.colnames:
-        raise ValueError(f"{key} = {str(path)!r} has no obs-index.fits.gz with OBS_ID")
-    return store
+
+
+def _incomplete(ids, complete, settings):
+    """Say why gammapy has left out some of the runs."""
+    required = settings.required_irf
+    required = required if isinstance(required, str) else ", ".join(map(str, required))
+    why = f"hdu-index lacks what is required (events, gti, {required})"
+    return {obs_id: why for obs_id in ids if obs_id not in complete}
 
 
 def _listed(settings, key):
@@ -116,7 +136,7 @@ def _listed(settings, key):
         path = expand(settings.obs_file, f"{key}.obs_file")
         try:
             rows = Table.read(path, format="ascii.no_header")
-            ids += [int(obs_id) for obs_id in rows.columns[0]]
+            ids += [int(str(obs_id)) for obs_id in rows.columns[0]]
         except ValueError as error:
             raise ConfigError(
                 [f"{key}.obs_file = {str(path)!r}: needs one OBS_ID a line"]

@@ -1,6 +1,6 @@
 """The work of one process: mimics, one after the other."""
 
-import json
+import errno
 import logging
 import multiprocessing
 import os
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astropy.io import fits
+from astropy.time import Time
 from gammapy.data import Observation
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_text
+from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_record
+from gammapy_mimic.compat import events_header
 from gammapy_mimic.config import MimicConfig
+from gammapy_mimic.output import check_replaceable, naming_file
 
 __all__ = ["Task", "make_mimic", "start_worker"]
 
@@ -33,6 +36,14 @@ _RUN_ERRORS = (
     zlib.error,
     fits.VerifyError,
 )
+# the disk is full or must not be written to: so it is for all other mimics
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+TIME_TOLERANCE_D = 10 / 1440
+"""By how many days a run may have been taken before or after what the index says.
+
+The sky turns by 2.5 deg meanwhile.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Task:
     fingerprint: str
     inputs: dict
     """Checksums of the files of target and donor."""
+    mjd: tuple
+    """Middle of target and donor by the index, by which they were matched (MJD, TT)."""
 
 
 def make_mimic(task):
@@ -61,31 +74,72 @@ def make_mimic(task):
     -------
     problem : str or None
         What went wrong, if the runs could not be used.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written to the folder of the campaign.
     """
     folder = CampaignFolder(task.outdir, compress=task.settings.compress)
     record_path = folder.record_path(task.mimic_set, task.target.obs_id)
     writer = folder.writer(task.mimic_set)
-    record_path.unlink(missing_ok=True)
+    path = writer.file_path(task.target.obs_id)
+    try:
+        record_path.unlink(missing_ok=True)
+        check_replaceable(path)
+    except OSError as error:
+        return _problem(error, task.outdir)
     try:
         maker = task.settings.maker()
         mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
-        rows = writer.write(mimic)
+        for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
+            _check_time(run, mjd)
+        with naming_file(path):
+            rows = writer.write(mimic)
+        record = {
+            "fingerprint": task.fingerprint,
+            "donor": int(task.donor.obs_id),
+            "file": path.name,
+            "size": path.stat().st_size,
+            "sha256": checksum(path),
+            "inputs": task.inputs,
+            "rows": rows,
+        }
+        write_record(record_path, record)
     except _RUN_ERRORS as error:
-        log.debug("Traceback of the failed mimic:", exc_info=True)
+        problem = _problem(error, task.outdir)
         folder.remove_mimic(writer.path, record_path)
-        return f"{type(error).__name__}: {error}"
-    path = writer.file_path(task.target.obs_id)
-    record = {
-        "fingerprint": task.fingerprint,
-        "donor": int(task.donor.obs_id),
-        "file": path.name,
-        "size": path.stat().st_size,
-        "sha256": checksum(path),
-        "inputs": task.inputs,
-        "rows": rows,
-    }
-    write_text(record_path, [json.dumps(record)])
+        return problem
     return None
+
+
+def _problem(error, outdir):
+    """Error of one mimic in one line; raised again if it is one of all mimics."""
+    number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+    is_below = name is not None and Path(str(name)).is_relative_to(outdir)
+    if number in _DISK_ERRORS or (number == errno.EACCES and is_below):
+        raise error
+    log.debug("Traceback of the failed mimic:", exc_info=error)
+    # some texts of astropy have several lines
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _check_time(run, mjd):
+    """Raise an error for a run that was matched by a time which is not its own."""
+    header = events_header(run)
+    try:
+        middle = (float(header["TSTART"]) + float(header["TSTOP"])) / 2
+        # the time scale does not matter to the tolerance
+        own = float(header["MJDREFI"]) + float(header["MJDREFF"]) + middle / 86400
+    except (KeyError, TypeError, ValueError):
+        return
+    if abs(own - mjd) > TIME_TOLERANCE_D:
+        dates = [Time(it, format="mjd").isot[:19] for it in (own, mjd)]
+        raise ValueError(
+            f"run {run.obs_id} was taken at {dates[0]} by its EVENTS header, but at "
+            f"{dates[1]} by the obs-index, from which its zenith angle was taken: mend "
+            "TSTART, TSTOP, MJDREFI, MJDREFF or TIMESYS there"
+        )
 
 
 def start_worker():

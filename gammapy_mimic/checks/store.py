@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import warnings
 import zlib
 from collections import defaultdict
@@ -38,12 +39,10 @@ from gammapy_mimic.checks.indices import (
     first_table,
     table_rows,
 )
+from gammapy_mimic.checks.opening import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
 
 __all__ = ["check_datastore"]
-
-HDU_INDEX = "hdu-index.fits.gz"
-OBS_INDEX = "obs-index.fits.gz"
 
 READ_ERRORS = (
     OSError,
@@ -153,6 +152,8 @@ class _StoreCheck:
             except READ_ERRORS as exception:
                 self.report.add([_unreadable(exception)], file=file)
                 return None
+        if not rows:
+            findings.append(error("NAXIS2", "The index has no rows"))
         self.report.add(findings, file=file, hdu=header.get("EXTNAME") or "")
         wrong = {finding.key for finding in findings if finding.level == "error"}
         return header, rows, dtype, wrong
@@ -199,13 +200,14 @@ class _StoreCheck:
                 self.report.add([finding], obs_id=obs_id, file=HDU_INDEX)
 
     def _find_unmentioned(self, files):
-        known = {(self.path / file).resolve() for file in files}
-        indices = {(self.path / name).resolve() for name in (HDU_INDEX, OBS_INDEX)}
+        # not Path.resolve, which gives up at a link that leads to itself
+        known = {os.path.realpath(self.path / file) for file in files}
+        known |= {os.path.realpath(self.path / name) for name in (HDU_INDEX, OBS_INDEX)}
         inner = {index.parent for index in self.path.rglob(HDU_INDEX)} - {self.path}
         for file in sorted(self.path.rglob("*.fits*")):
             if file.suffix not in (".fits", ".gz") or inner & set(file.parents):
                 continue
-            if file.resolve() not in known | indices:
+            if os.path.realpath(file) not in known:
                 finding = warning("FILE", f"The file is not in {HDU_INDEX}")
                 self.report.add([finding], file=str(file.relative_to(self.path)))
 

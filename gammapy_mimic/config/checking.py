@@ -12,6 +12,8 @@ __all__ = ["ConfigError", "check_settings", "parse_yaml"]
 
 # written by gammapy besides the settings
 _NO_SETTINGS = ("metadata", "checksum")
+# what PyYAML raises on values that are not what they look like, such as a month 13
+_VALUE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class ConfigError(ValueError):
@@ -38,8 +40,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         """Construct a mapping after a look at its keys."""
         seen = {}
         for key, _ in node.value:
+            if not isinstance(key.value, str):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key is a list or a mapping",
+                    problem_mark=key.start_mark,
+                )
             line = seen.setdefault(key.value, key.start_mark.line + 1)
-            if line != key.start_mark.line + 1 and isinstance(key.value, str):
+            if line != key.start_mark.line + 1:
                 raise yaml.constructor.ConstructorError(
                     problem=f"{key.value!r} comes twice, first in line {line}",
                     problem_mark=key.start_mark,
@@ -73,8 +80,11 @@ def parse_yaml(text, name):
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise ConfigError([f"{name}:{place} is no valid YAML: {problem}"]) from error
+    except _VALUE_ERRORS as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise ConfigError([f"{name}: a value cannot be read: {problem}"]) from error
     if settings is None:
         return {}
     if not isinstance(settings, dict):

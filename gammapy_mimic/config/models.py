@@ -40,6 +40,7 @@ from gammapy_mimic.config.types import (
     known_features,
     known_tags,
     none_if_off,
+    plain_values,
 )
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic import MimicMaker
@@ -73,7 +74,9 @@ class DonorsConfig(GammapyBaseConfig):
     """
 
     datastore: RawPath | None = None
-    where: dict[str, Any] = Field(default_factory=dict)
+    where: Annotated[dict[str, Any], AfterValidator(plain_values)] = Field(
+        default_factory=dict
+    )
     obs_ids: list[StrictInt] = Field(default_factory=list)
     obs_file: RawPath | None = None
     exclude: list[StrictInt] = Field(default_factory=list)

@@ -15,6 +15,8 @@ __all__ = ["RawPath", "expand"]
 def _raw_path(value):
     if not isinstance(value, str | Path) or not str(value).strip():
         raise ValueError("must be a path")
+    if "\0" in str(value):
+        raise ValueError("must be a path, and hold no NUL")
     return Path(value)
 
 

@@ -1,5 +1,6 @@
 """Types of single settings; their errors tell what to write."""
 
+from datetime import date
 from typing import Annotated
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "known_features",
     "known_tags",
     "none_if_off",
+    "plain_values",
 ]
 
 
@@ -79,6 +81,15 @@ def _epoch(value):
         return Time(str(value)).isot
     except ValueError as error:
         raise ValueError("must be a date, such as '2019-10-01'") from error
+
+
+def plain_values(value):
+    """Check the values that columns must have: text, numbers, dates, lists of these."""
+    for name, wanted in value.items():
+        items = wanted if isinstance(wanted, list) else [wanted]
+        if not all(isinstance(item, str | int | float | date) for item in items):
+            raise ValueError(f"{name}: must be text or a number, or a list of these")
+    return value
 
 
 def known_features(value):

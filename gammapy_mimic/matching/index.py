@@ -47,6 +47,8 @@ class Index:
         self.table = table
         self.hdu_table = hdu_table
         self.obs_id = np.asarray(table["OBS_ID"]).astype(np.int64)
+        folder = None if hdu_table is None else hdu_table.meta.get("BASE_DIR")
+        self.label = "obs-index" if folder is None else f"obs-index of {folder}"
         self._headers = {}
 
     def header(self, row):
@@ -100,8 +102,18 @@ class Index:
         unit = UNITS.get(key, "s" if key in ("TSTART", "TSTOP") else None)
         values = np.ma.asarray(getattr(column, "value", column)).astype(float)
         if unit is not None and column.unit not in (None, ""):
-            values = values * u.Unit(column.unit).to(unit)
+            values = values * self._factor(key, column.unit, unit)
         return np.ma.filled(values, np.nan)
+
+    def _factor(self, key, own, unit):
+        """Give the factor from one unit to another."""
+        try:
+            return u.Unit(own).to(unit)
+        except (u.UnitsError, ValueError) as error:
+            raise ValueError(
+                f"{self.label}: column {key} is in {str(own)!r}, which is no unit "
+                f"like {unit}"
+            ) from error
 
 
 def as_array(key, values):
@@ -163,7 +175,7 @@ def _mjd(index, seconds, own):
     )
     if whole is None:
         raise ValueError(
-            "obs-index and EVENTS headers lack MJDREFI: the times of the runs are "
+            f"{index.label} and EVENTS headers lack MJDREFI: the times of the runs are "
             "unknown; add MJDREFI, MJDREFF and TIMESYS to the meta of obs_table"
         )
     fraction = 0 * whole if fraction is None else fraction
@@ -172,6 +184,11 @@ def _mjd(index, seconds, own):
     for name in np.unique(scale):
         of_scale = scale == name
         reference = (whole[of_scale], fraction[of_scale])
+        if str(name) not in ("", *Time.SCALES):
+            raise ValueError(
+                f"{index.label} or EVENTS headers: TIMESYS = {str(name).upper()!r} is "
+                f"no time scale; known are {', '.join(Time.SCALES).upper()}"
+            )
         time = Time(*reference, format="mjd", scale=str(name) or "tt")
         result[of_scale] = (time + seconds[of_scale] * u.s).tt.mjd
     return result

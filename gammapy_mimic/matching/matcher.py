@@ -9,6 +9,7 @@ from astropy.table import MaskedColumn, Table
 from astropy.time import Time
 from gammapy.data import DataStore
 
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.matching.assign import assign_sets
 from gammapy_mimic.matching.cuts import FEATURES, Cuts, check_name, make_tolerances
 from gammapy_mimic.matching.pairs import PairTable, runs_to_json
@@ -21,6 +22,8 @@ __all__ = ["DonorMatcher"]
 log = logging.getLogger(__name__)
 
 BALANCED = ("airmass", "nsb")
+
+_MAX_NAMED = 8
 
 
 class DonorMatcher:
@@ -140,7 +143,7 @@ class DonorMatcher:
         self.keep_away_distance = Angle(keep_away_distance)
         self.exclude = [int(obs_id) for obs_id in exclude]
 
-    def run(self, targets, donors):
+    def run(self, targets, donors, *, skip_broken=False):
         """Find the pairs.
 
         Parameters
@@ -149,6 +152,9 @@ class DonorMatcher:
 `~gammapy.data.ObservationTable` or `~gammapy.data.Observations`
             Runs, in any order; they may overlap. Of a data store only the index is
             read where that is enough.
+        skip_broken : bool, optional
+            Leave out runs without time or pointing, with a warning. Default is False:
+            they are an error.
 
         Returns
         -------
@@ -165,7 +171,7 @@ class DonorMatcher:
         """
         runs = {}
         for argument, data in (("targets", targets), ("donors", donors)):
-            runs[argument] = self._read(data, argument)
+            runs[argument] = self._read(data, argument, skip_broken)
         tolerances = self._active_tolerances()
         cuts = Cuts(runs["targets"], runs["donors"], tolerances)
         distance, level = cuts.evaluate(self.relax)
@@ -180,6 +186,7 @@ class DonorMatcher:
                 "tolerances": {name: float(x) for name, x in tolerances.items()},
                 "relax": [list(step) for step in self.relax],
                 "notes": notes,
+                "left_out": [list(it) for it in runs["targets"].meta["left_out"]],
                 **{name: runs_to_json(table) for name, table in runs.items()},
             }
         )
@@ -202,7 +209,7 @@ class DonorMatcher:
         both = {**self.tolerances, **extra}
         return {name: both[name] for name in FEATURES if name in both}
 
-    def _read(self, data, argument):
+    def _read(self, data, argument, skip_broken):
         """Run table with all columns that the tolerances need."""
         wanted = {FEATURES[name].column for name in self.tolerances}
         if not isinstance(data, DataStore | Table):
@@ -210,9 +217,9 @@ class DonorMatcher:
             wanted.add("RATE")
         if self.rate_proxy is not None:
             wanted.discard("RATE")
-        runs = read_runs(data, wanted, argument=argument)
+        runs = read_runs(data, wanted, argument=argument, skip_broken=skip_broken)
         if self.rate_proxy is not None:
-            runs["RATE"] = self._rates(data, runs["OBS_ID"], argument)
+            runs["RATE"] = self._rates(data, runs["OBS_ID"], argument, skip_broken)
             runs["RATE"].unit = "s-1"
         runs["ALLOWED"] = (~np.isin(runs["OBS_ID"], self.exclude)).astype(float)
         if self.epochs is not None:
@@ -225,8 +232,8 @@ class DonorMatcher:
             add_source_distance(runs, centers, radii)
         return runs
 
-    def _rates(self, data, ids, argument):
-        """Rate of each run by the rate proxy, in 1 / s."""
+    def _rates(self, data, ids, argument, skip_broken):
+        """Rate of each run by the rate proxy, in 1 / s; NaN for none."""
         if isinstance(data, DataStore):
             known = {
                 int(i): lambda i=i: data.obs(int(i), required_irf="all-optional")
@@ -239,8 +246,18 @@ class DonorMatcher:
             )
         else:
             known = {int(obs.obs_id): lambda obs=obs: obs for obs in data}
-        rates = [u.Quantity(self.rate_proxy(known[int(i)]()), "s-1").value for i in ids]
-        return np.where(np.array(rates) > 0, rates, np.nan)
+        rates = np.full(len(ids), np.nan)
+        for row, obs_id in enumerate(ids):
+            try:
+                # errors of broken files name them
+                rate = self.rate_proxy(read_once(known[int(obs_id)]()))
+            except (OSError, ValueError) as error:
+                if not skip_broken:
+                    raise
+                log.warning("Run %s has no rate: %s", obs_id, error)
+            else:
+                rates[row] = u.Quantity(rate, "s-1").value
+        return np.where(rates > 0, rates, np.nan)
 
     def _balance_deltas(self, cuts):
         """Signed differences of the balanced features over their tolerances."""
@@ -319,8 +336,8 @@ def _relaxation(relax, tolerances):
 
 
 def _notes(runs, tolerances):
-    """Say what the comparison had to leave out."""
-    notes = []
+    """Say what the comparison had to leave out, and what looks wrong."""
+    notes = [note for side, table in runs.items() for note in _run_notes(side, table)]
     for name in tolerances:
         column = FEATURES[name].column
         absent = {}
@@ -338,3 +355,19 @@ def _notes(runs, tolerances):
     for note in notes:
         log.info(note)
     return notes
+
+
+def _run_notes(side, table):
+    """Give notes on runs that were left out or cannot have been taken so."""
+    for obs_id, why in table.meta["left_out"]:
+        yield f"{side}: run {obs_id} {why}, left out"
+    below = np.asarray(table["OBS_ID"])[np.asarray(table["ALT_PNT"]) < 0].tolist()
+    if below:
+        named = ", ".join(map(str, below[:_MAX_NAMED]))
+        more = ", ..." if len(below) > _MAX_NAMED else ""
+        note = (
+            f"{side}: {len(below)} pointings below the horizon (run {named}{more}): "
+            "are time (TSTART, MJDREFI, MJDREFF, TIMESYS) and site right?"
+        )
+        log.warning(note)
+        yield note

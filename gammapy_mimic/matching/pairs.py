@@ -72,6 +72,11 @@ class PairTable(Table):
         return list(self.meta["notes"])
 
     @property
+    def left_out(self):
+        """Targets that could not be compared at all, and why (dict of int to str)."""
+        return {int(obs_id): str(why) for obs_id, why in self.meta.get("left_out", [])}
+
+    @property
     def missing(self):
         """Targets without a donor in any set (list of int)."""
         found = self["TARGET_OBS_ID"][~self._no_donor]

@@ -76,6 +76,8 @@ class OuterRate:
             Events per ontime, corrected for the area of the sources.
         """
         events = observation.events
+        if events is None:
+            raise ValueError(f"run {observation.obs_id} has no events")
         ontime = observation.observation_time_duration
         if observation.pointing.fixed_icrs is not None:
             pointing = observation.pointing.fixed_icrs.icrs

@@ -1,10 +1,12 @@
 """Run tables: what a run has that donors and targets are compared by."""
 
+import logging
+
 import numpy as np
 from astropy.coordinates import AltAz, SkyCoord
 from astropy.table import Table
 from astropy.time import Time
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observation
 
 from gammapy_mimic.compat import read_once
 from gammapy_mimic.geometry import offset_azimuth
@@ -18,6 +20,8 @@ from gammapy_mimic.matching.index import (
 )
 
 __all__ = ["add_source_distance", "read_runs"]
+
+log = logging.getLogger(__name__)
 
 # values that are not positive are place holders
 _POSITIVE = ("MUONEFF", "N_TELS", "ONTIME", "LIVETIME", "RATE")
@@ -58,10 +62,15 @@ def _observation_row(observation):
     return row
 
 
-def _from_observations(observations, wanted):
+def _from_observations(observations, wanted, argument):
     """Run table of observations, without what follows from the pointing."""
     rows, locations = [], []
     for observation in observations:
+        if not isinstance(observation, Observation):
+            raise TypeError(
+                f"{argument} holds {observation!r}: must be a DataStore, an "
+                "ObservationTable or Observations"
+            )
         row = _observation_row(observation)
         if "RATE" in wanted and observation.events is not None:
             row["RATE"] = len(observation.events.table) / row["ONTIME"]
@@ -141,7 +150,7 @@ def add_source_distance(runs, centers, radii_deg):
     runs["SOURCE_DISTANCE"] = nearest
 
 
-def read_runs(data, wanted=(), *, argument="data"):
+def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
     """Table of what runs are compared by.
 
     Parameters
@@ -155,6 +164,9 @@ def read_runs(data, wanted=(), *, argument="data"):
         opening event files for. Default is none.
     argument : str, optional
         Name of the argument in messages. Default is "data".
+    skip_broken : bool, optional
+        Leave out runs without time or pointing, with a warning, as long as there are
+        others. Default is False: they are an error.
 
     Returns
     -------
@@ -164,7 +176,8 @@ def read_runs(data, wanted=(), *, argument="data"):
         (direction of the celestial pole as seen from the pointing, from the zenith
         towards increasing azimuth) at TIME, the middle of the run (MJD, TT);
         TELESCOP, N_TELS, TELLIST, ONTIME, LIVETIME, MUONEFF, NSBLEVEL and RATE
-        (events per ontime). NaN or empty text where unknown.
+        (events per ontime). NaN or empty text where unknown. ``meta["left_out"]``:
+        list of (OBS_ID, why).
 
     Raises
     ------
@@ -188,8 +201,9 @@ def read_runs(data, wanted=(), *, argument="data"):
         index = Index(table, data.hdu_table if is_store else None)
         runs, location = from_index(index, wanted)
     else:
-        runs, location = _from_observations(data, wanted)
-    _check(runs, argument)
+        runs, location = _from_observations(data, wanted, argument)
+    _check_unique(runs, argument)
+    runs, location = _without_broken(runs, location, argument, skip_broken)
     _clean(runs)
     _add_pointing(runs, location)
     for name, unit in UNITS.items():
@@ -199,19 +213,44 @@ def read_runs(data, wanted=(), *, argument="data"):
     return runs
 
 
-def _check(runs, argument):
-    """Raise an error for runs without name, time or pointing."""
+def _check_unique(runs, argument):
+    """Raise an error for runs of the same name."""
     obs_id, number = np.unique(runs["OBS_ID"], return_counts=True)
     if (number > 1).any():
         raise ValueError(
             f"{argument}: OBS_ID {obs_id[number > 1].tolist()} more than once; "
             "runs are looked up by OBS_ID, keep one of each"
         )
-    known = ~np.isnan(runs["RA_PNT"]) & ~np.isnan(runs["DEC_PNT"])
-    known |= ~np.isnan(runs["ALT_PNT"]) & ~np.isnan(runs["AZ_PNT"])
-    known &= ~np.isnan(runs["TIME"])
-    if not known.all():
-        raise ValueError(
-            f"{argument}: OBS_ID {runs['OBS_ID'][~known].tolist()} without pointing "
-            "(RA_PNT, DEC_PNT) or time (TSTART, TSTOP); remove them"
-        )
+
+
+def _without_broken(runs, location, argument, skip):
+    """Keep the runs with time and pointing; others are an error, or in the meta."""
+    has_place = np.where(
+        np.isnan(runs["RA_PNT"]),  # drift mode
+        _is_place(runs, "AZ_PNT", "ALT_PNT"),
+        _is_place(runs, "RA_PNT", "DEC_PNT"),
+    )
+    problems = {
+        "without pointing (RA_PNT, DEC_PNT)": ~has_place,
+        "without time (TSTART, TSTOP)": ~np.isfinite(runs["TIME"]),
+    }
+    broken, left_out = np.zeros(len(runs), dtype=bool), []
+    for problem, mask in problems.items():
+        ids = np.asarray(runs["OBS_ID"])[mask & ~broken].tolist()
+        left_out += [(obs_id, problem) for obs_id in ids]
+        broken |= mask
+        if not ids:
+            continue
+        text = f"{argument}: OBS_ID {ids} {problem}"
+        if not skip or broken.all():
+            raise ValueError(f"{text}; remove them")
+        log.warning("%s, left out", text)
+    runs, location = runs[~broken], location[~broken]
+    runs.meta["left_out"] = left_out
+    return runs, location
+
+
+def _is_place(runs, lon, lat):
+    """Whether two columns hold a place on the sphere, for each run."""
+    lon, lat = (np.asarray(runs[name], dtype=float) for name in (lon, lat))
+    return np.isfinite(lon) & (np.abs(lat) <= 90)

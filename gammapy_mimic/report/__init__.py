@@ -3,6 +3,7 @@
 `measure` gathers the numbers, `figures` draws them, `page` writes them down.
 """
 
+from gammapy_mimic.report.measure import Campaign
 from gammapy_mimic.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["Campaign", "write_report"]

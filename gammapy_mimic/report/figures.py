@@ -62,10 +62,9 @@ def _pairs(campaign):
 
 def _runs(campaign):
     """Donor beside mimic of the first set, and what scrambling did in any set."""
-    donors = campaign.donors()
     mimics = campaign.observations(next(iter(campaign.sets)))
     for mimic in list(mimics)[:MAX_PAIRS]:
-        donor = _donor(donors, mimic)
+        donor = campaign.donor(mimic)
         figure = plot_mimic(donor, mimic)[0].figure
         caption = f"Donor {donor.obs_id} and the mimic of run {mimic.obs_id}."
         yield f"mimic_{mimic.obs_id}", caption, figure
@@ -74,14 +73,9 @@ def _runs(campaign):
         header = mimic.events.table.meta
         is_new = header.get("SCR_NSRC", 0) and header["MIM_DON"] not in drawn
         if is_new and len(drawn) < MAX_SCRAMBLED:
-            donor = _donor(donors, mimic)
+            donor = campaign.donor(mimic)
             drawn.add(donor.obs_id)
             again = scrambler.run(donor, random_state=scramble_seed(header))
             figure = plot_scramble(donor, again, scrambler)[0].figure
             caption = f"Scrambling of known sources in donor {donor.obs_id}."
             yield f"scrambled_{donor.obs_id}", caption, figure
-
-
-def _donor(donors, mimic):
-    obs_id = mimic.events.table.meta["MIM_DON"]
-    return donors.obs(obs_id, required_irf="all-optional")

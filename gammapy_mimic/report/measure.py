@@ -1,17 +1,21 @@
 """What a report tells: numbers of all mimic sets, one set at a time."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
-from gammapy.data import DataStore
+from gammapy.data import Observations
 from regions import CircleSkyRegion
 
+from gammapy_mimic.campaign.folder import CampaignFolder, checksum
+from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.selection import select_donors, select_targets
+from gammapy_mimic.checks.opening import HDU_INDEX, open_store
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.residuals import scramble_residuals
@@ -26,7 +30,6 @@ from gammapy_mimic.validation import (
 from gammapy_mimic.validation.reduction import ENERGY_EDGES, OFFSET_MAX
 
 __all__ = ["Campaign", "Measurement", "measure"]
-
 ON_RADIUS = 0.1 * u.deg
 TARGET_EXCLUSION = 0.3 * u.deg
 
@@ -41,6 +44,8 @@ class Campaign:
     provenance: dict
     sets: dict
     """Number of each mimic set, and its folder."""
+    missing: list
+    """Names of mimic sets that have donors, but are not there."""
 
     @classmethod
     def read(cls, path):
@@ -68,36 +73,41 @@ class Campaign:
                     f"{path} has no {name}: give the folder (mimic.outdir) of a "
                     "campaign that gammapy-mimic run has finished"
                 )
-        stores = sorted(path.glob("mimic_*/hdu-index.fits.gz"))
-        if not stores:
-            raise ValueError(f"{path} holds no mimic set")
-        return cls(
-            path=path,
-            config=MimicAnalysisConfig.read(path / "config.yaml"),
-            pairs=PairTable.read(path / "pairs.ecsv", format="ascii.ecsv"),
-            provenance=yaml.safe_load((path / "provenance.yaml").read_text()),
-            sets={int(it.parent.name.split("_")[1]): it.parent for it in stores},
-        )
+        config = MimicAnalysisConfig.read(path / "config.yaml")
+        pairs = read_pairs(path / "pairs.ecsv")
+        provenance = read_provenance(path / "provenance.yaml")
+        sets, missing = _sets(path, pairs)
+        _check_files(path, sets, provenance)
+        return cls(path, config, pairs, provenance, sets, missing)
 
     def observations(self, number):
         """Open the mimics of a set."""
-        store = DataStore.from_dir(self.sets[number])
-        return store.get_observations(required_irf="all-optional")
+        store = open_store(self.sets[number])
+        mimics = store.get_observations(required_irf="all-optional")
+        # errors name the file
+        return Observations([read_once(mimic) for mimic in mimics])
 
     def runs(self):
         """Give all mimics of all sets, one at a time."""
         for number in self.sets:
             yield from self.observations(number)
 
+    @cached_property
     def donors(self):
-        """Open the data store of the donors."""
+        """Data store of the donors."""
         return select_donors(self.config.mimic.donors, self.config.observations)
+
+    def donor(self, mimic):
+        """Open the donor of a mimic."""
+        obs_id = mimic.events.table.meta["MIM_DON"]
+        return read_once(self.donors.obs(obs_id, required_irf="all-optional"))
 
     def targets(self):
         """Open the targets themselves; to be used for an unblinded report only."""
-        store = select_targets(self.config.observations)
+        store = select_targets(self.config.observations).store
         ids = [int(obs_id) for obs_id in store.obs_table["OBS_ID"]]
-        return store.get_observations(ids, required_irf="all-optional")
+        targets = store.get_observations(ids, required_irf="all-optional")
+        return Observations([read_once(target) for target in targets])
 
     @property
     def position(self):
@@ -117,6 +127,29 @@ class Campaign:
             edges = np.geomspace(axis.min, axis.max, axis.nbins + 1)
         offset = self.config.datasets.safe_mask.parameters.get("offset_max", OFFSET_MAX)
         return {"energy_edges": edges, "offset_max": u.Quantity(offset)}
+
+
+def _sets(path, pairs):
+    """Find number and folder of the mimic sets, and the names of missing ones."""
+    paired = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
+    numbers = sorted({int(number) for number in pairs["MIMIC_SET"][paired]})
+    folder = CampaignFolder(path)
+    stores = {number: folder.store_path(number) for number in numbers}
+    found = {k: it for k, it in stores.items() if (it / HDU_INDEX).is_file()}
+    if not found:
+        raise ValueError(f"{path} holds no mimic set")
+    return found, [it.name for number, it in stores.items() if number not in found]
+
+
+def _check_files(path, sets, provenance):
+    """Raise an error for a mimic that is not as the campaign has written it."""
+    names = {store.name for store in sets.values()}
+    for name, file, sha256 in mimic_files(provenance):
+        if name in names and checksum(path / name / file) != sha256:
+            raise ValueError(
+                f"{path / name / file} is not as it was written, by its checksum in "
+                "provenance.yaml; gammapy-mimic run makes it again"
+            )
 
 
 @dataclass
@@ -160,24 +193,30 @@ def measure(campaign, *, unblind=False, n_toys=30):
     """
     position, geometry = campaign.position, campaign.geometry
     found = Measurement(position)
+    # first what takes little time, to find out whether donors can be read and whether
+    # there are counts enough
+    found.checks = _checks(campaign)
+    edges = [0, 1] * geometry["offset_max"]
+    found.systematic = background_systematic(
+        campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
+    )
     single, residuals = [], []
-    for number in campaign.sets:
+    for number, folder in campaign.sets.items():
         mimics = campaign.observations(number)
         dataset = reduce_runs(mimics, position, **geometry)
-        found.distributions[number] = significance_distribution(dataset, n_toys=n_toys)
+        try:
+            distribution = significance_distribution(dataset, n_toys=n_toys)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
+        found.distributions[number] = distribution
         at_position = target_significance([dataset], position, on_radius=ON_RADIUS)
         single.append(at_position.mimics[0])
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = number
         residuals.append(table)
     found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
-    edges = [0, 1] * geometry["offset_max"]
-    found.systematic = background_systematic(
-        campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
-    )
     target = _of_target(campaign, position, geometry) if unblind else None
     found.at_position = TargetSignificance(np.array(single), target)
-    found.checks = _checks(campaign)
     return found
 
 
@@ -193,9 +232,5 @@ def _of_target(campaign, position, geometry):
 
 def _checks(campaign):
     """Field checks of the pairs of the first set."""
-    donors = campaign.donors()
-    checks = {}
-    for mimic in campaign.observations(next(iter(campaign.sets))):
-        donor = donors.obs(mimic.events.table.meta["MIM_DON"], "all-optional")
-        checks[mimic.obs_id] = field_checks(donor, mimic)
-    return checks
+    mimics = campaign.observations(next(iter(campaign.sets)))
+    return {it.obs_id: field_checks(campaign.donor(it), it) for it in mimics}

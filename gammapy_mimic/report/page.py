@@ -3,16 +3,20 @@
 import base64
 import html
 import io
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
 
 from gammapy_mimic import __version__
-from gammapy_mimic.campaign.folder import write_text
+from gammapy_mimic.output import whole_file, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
 from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
 
 __all__ = ["write_report"]
+
+log = logging.getLogger(__name__)
 
 _STYLE = """
 body {font: 16px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em}
@@ -60,18 +64,34 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
     campaign = Campaign.read(folder)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
-    found = measure(campaign, unblind=unblind, n_toys=n_toys)
+    if campaign.missing:
+        log.warning(
+            "%s: %s not there, the report is on the other mimic sets",
+            *(folder, ", ".join(campaign.missing)),
+        )
     figures = Path(folder) / "figures"
+    for place in (Path(folder), figures):
+        _check_place(place)
+    found = measure(campaign, unblind=unblind, n_toys=n_toys)
     figures.mkdir(exist_ok=True)
     pictures = {}
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=90)
-        (figures / f"{name}.png").write_bytes(content.getvalue())
+        with whole_file(figures / f"{name}.png", "wb") as file:
+            file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)
     found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
     write_text(path, [_page(campaign, found, pictures)])
     return path
+
+
+def _check_place(folder):
+    """Raise an error for a folder in which nothing can be written."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} is read-only: no report can be written there")
 
 
 def _page(campaign, found, pictures):
@@ -116,7 +136,8 @@ def _summary(campaign, found):
     mimic, libraries = campaign.config.mimic, campaign.provenance["libraries"]
     donors = np.unique(np.ma.asarray(campaign.pairs["DONOR_OBS_ID"]).compressed())
     versions = ", ".join(f"{name} {value}" for name, value in libraries.items())
-    text = (
+    text = f"Missing: {', '.join(campaign.missing)}. " if campaign.missing else ""
+    text += (
         f"{len(campaign.sets)} mimic sets with {level['N_RUNS']} runs were made from "
         f"{len(donors)} donors "
         f"(alignment {mimic.alignment}, times of the {mimic.time}, background model of "

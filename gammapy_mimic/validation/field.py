@@ -9,6 +9,7 @@ from gammapy.irf import FoVAlignment
 from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
+from gammapy_mimic.compat import read_once
 from gammapy_mimic.events import event_positions, fov_coordinates
 
 __all__ = ["FieldChecks", "field_checks"]
@@ -29,7 +30,8 @@ class FieldChecks:
     ----------
     table : `~astropy.table.Table`
         Rows "offset2", "azimuth" and "energy": two-sided Kolmogorov-Smirnov distance
-        and P_VALUE. Azimuths are those in the camera, from the zenith.
+        and P_VALUE, nan if a run has no events there. Azimuths are those in the
+        camera, from the zenith.
     gradients : `~astropy.table.Table`
         Rows "donor" and "mimic": GRADIENT, the relative change of the rate towards
         higher altitude, and its ERROR, in 1 / deg.
@@ -47,6 +49,9 @@ class FieldChecks:
         for number, (name, samples) in enumerate(self.samples.items()):
             ax = figure.add_subplot(1, 3, number + 1)
             both = np.concatenate(samples)
+            if not len(both):
+                ax.set_title(f"{_LABELS[name]}: no events")
+                continue
             edges = np.linspace(both.min(), both.max(), 31)
             if name == "energy":
                 edges = np.geomspace(both.min(), both.max(), 31)
@@ -87,8 +92,11 @@ def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
     }
     rows = []
     for name, (before, after) in samples.items():
-        test = ks_2samp(before, after, method="asymp")
-        rows.append((name, test.statistic, test.pvalue))
+        found = np.nan, np.nan
+        if len(before) and len(after):
+            test = ks_2samp(before, after, method="asymp")
+            found = test.statistic, test.pvalue
+        rows.append((name, *found))
     table = Table(rows=rows, names=["QUANTITY", "DISTANCE", "P_VALUE"])
     gradients = [
         (name, *it[3]) for name, it in zip(("donor", "mimic"), fields, strict=True)
@@ -100,6 +108,8 @@ def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
 
 def _field(run, offset_max, energy_range):
     """Offset squared, azimuth, energy, and (gradient, error)."""
+    # errors name the file
+    run = read_once(run)
     events = run.events
     position = event_positions(events.table)
     lon, lat = fov_coordinates(position, events.time, run, FoVAlignment.ALTAZ)
@@ -110,6 +120,8 @@ def _field(run, offset_max, energy_range):
         low, high = energy_range.to_value("TeV")
         used &= (energy >= low) & (energy < high)
     x, y, energy = x[used], y[used], energy[used]
-    # for a rate f(offset) (1 + g y): <y> = g <y^2>
-    gradient = y.mean() / np.mean(y**2), 1 / np.sqrt(np.sum(y**2))
+    gradient = np.nan, np.nan
+    if len(y):
+        # for a rate f(offset) (1 + g y): <y> = g <y^2>
+        gradient = y.mean() / np.mean(y**2), 1 / np.sqrt(np.sum(y**2))
     return x**2 + y**2, np.arctan2(x, y), energy, gradient

@@ -5,6 +5,8 @@ from gammapy.datasets import MapDataset
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
 
+from gammapy_mimic.compat import read_once
+
 __all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs"]
 
 ENERGY_EDGES = [0.5, 0.8, 1.3, 2.1, 3.4, 20] * u.TeV
@@ -41,6 +43,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
     ValueError
         If the run has no background model.
     """
+    # errors name the file
+    observation = read_once(observation)
     if observation.bkg is None:
         raise ValueError(
             f"Run {observation.obs_id} has no background model, with which counts "

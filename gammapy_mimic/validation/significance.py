@@ -184,7 +184,10 @@ def significance_distribution(
     analysis = _Analysis(data, exclusion, method, correlation_radius, ring)
     values = analysis.significances(data.counts.data)
     if len(values[0]) == 0:
-        raise ValueError("no pixel is left outside of the exclusion regions")
+        raise ValueError(
+            "no pixel is left outside of the exclusion regions in which runs have "
+            "counts and predicted background"
+        )
     rng = np.random.default_rng(seed_sequence(random_state))
     toys = []
     for _ in range(n_toys):
@@ -282,7 +285,8 @@ class TargetSignificance:
         Significance in the target; None unless it was given.
     p_value : float or None
         Part of the mimic sets that reach the target, (n + 1) / (N + 1): never 0
-        (Davison & Hinkley 1997, Bootstrap Methods, section 4.2).
+        (Davison & Hinkley 1997, Bootstrap Methods, section 4.2). Mimic sets without
+        data there (nan) do not count; nan for targets without data there.
     p_value_error : float or None
         Its binomial error.
     """
@@ -322,14 +326,21 @@ class TargetSignificance:
         """Empirical p-value of the target."""
         if self.target is None:
             return None
-        return (np.sum(self.mimics >= self.target) + 1) / (len(self.mimics) + 1)
+        if not np.isfinite(self.target):
+            return np.nan
+        return (np.sum(self.mimics >= self.target) + 1) / (self._number + 1)
 
     @property
     def p_value_error(self):
         """Binomial error of the p-value."""
         if self.target is None:
             return None
-        return np.sqrt(self.p_value * (1 - self.p_value) / (len(self.mimics) + 1))
+        return np.sqrt(self.p_value * (1 - self.p_value) / (self._number + 1))
+
+    @property
+    def _number(self):
+        """Number of mimic sets with data at the position."""
+        return int(np.isfinite(self.mimics).sum())
 
 
 def target_significance(

@@ -1,6 +1,7 @@
 """The systematic error of a background model, as mimics show it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -9,6 +10,9 @@ from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling.models import FoVBackgroundModel, GaussianPrior
 from matplotlib.figure import Figure
 
+from gammapy_mimic.compat import read_once
+from gammapy_mimic.ecsv import read_ecsv, write_ecsv
+from gammapy_mimic.files import naming
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
@@ -96,11 +100,19 @@ class BackgroundSystematic:
             File.
         overwrite : bool, optional
             Replace an existing file. Default is False.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and ``overwrite`` is False.
         """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; use overwrite=True")
         table = self.table.copy()
         table.meta["correlation"] = self.correlation.tolist()
         table.meta["tilt"] = [float(value) for value in self.tilt]
-        table.write(path, format="ascii.ecsv", overwrite=overwrite)
+        write_ecsv(table, path)
 
     @classmethod
     def read(cls, path):
@@ -115,10 +127,19 @@ class BackgroundSystematic:
         -------
         systematic : `BackgroundSystematic`
             Systematic.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it holds something else.
         """
-        table = QTable.read(path, format="ascii.ecsv")
-        correlation = np.array(table.meta.pop("correlation"))
-        return cls(table, correlation, tuple(table.meta.pop("tilt")))
+        table = read_ecsv(path, QTable)
+        with naming(f"{path}: systematic error of the background"):
+            correlation = np.array(table.meta.pop("correlation"))
+            tilt = tuple(table.meta.pop("tilt"))
+        return cls(table, correlation, tilt)
 
     def to_model(self, dataset_name):
         """Background model with priors on its norm and its tilt.
@@ -185,7 +206,8 @@ def background_systematic(
     Raises
     ------
     ValueError
-        If there are fewer than two runs, or one has no background model.
+        If there are fewer than two runs, or fewer than two that have counts and a
+        predicted background of more than 5 counts, or one has no background model.
 
     Notes
     -----
@@ -207,8 +229,14 @@ def background_systematic(
         )
     counts, predicted = np.array(counts), np.array(predicted)
     level = _level(counts, predicted)
-    rows = [_row(*level, (energy_edges[[0, -1]], offset_edges[[0, -1]]))]
     is_useful = (level[1] > MIN_PREDICTED) & (level[0] > 0)
+    if is_useful.sum() < 2:
+        raise ValueError(
+            f"{is_useful.sum()} of {len(counts)} runs have counts and a predicted "
+            f"background of more than {MIN_PREDICTED:g} counts: the scatter needs at "
+            "least two; take longer runs, lower energies or larger offsets"
+        )
+    rows = [_row(*level, (energy_edges[[0, -1]], offset_edges[[0, -1]]))]
     counts, predicted = counts[is_useful], predicted[is_useful]
     norm = (level[0] / level[1].clip(min=MIN_PREDICTED))[is_useful]
     shape = counts / norm[:, np.newaxis, np.newaxis]
@@ -230,6 +258,8 @@ def background_systematic(
 
 def _binned(observation, energy_edges, offset_edges, exclusion):
     """Sum counts and prediction of a run, by energy and offset."""
+    # errors name the file
+    observation = read_once(observation)
     pointing = observation.get_pointing_icrs(observation.tmid)
     geom = WcsGeom.create(
         skydir=pointing.icrs,
@@ -295,7 +325,8 @@ def _correlation(shape, predicted):
     with np.errstate(all="ignore"):
         ratio = np.where(predicted > MIN_PREDICTED, shape / predicted, np.nan)
     ratio = np.ma.masked_invalid(ratio.reshape(n_runs, -1))
-    return np.ma.corrcoef(ratio, rowvar=False).filled(np.nan)
+    # of a single bin it is no matrix
+    return np.atleast_2d(np.ma.filled(np.ma.corrcoef(ratio, rowvar=False), np.nan))
 
 
 def _tilt(shape, predicted, energy_edges):

@@ -1,0 +1,98 @@
+"""Read what a campaign has written; errors name the file."""
+
+from pathlib import Path
+
+from gammapy_mimic.config.checking import parse_yaml
+from gammapy_mimic.ecsv import read_ecsv
+from gammapy_mimic.files import naming
+from gammapy_mimic.matching import PairTable
+
+__all__ = ["mimic_files", "read_pairs", "read_provenance"]
+
+_PAIR_COLUMNS = ("TARGET_OBS_ID", "DONOR_OBS_ID", "MIMIC_SET")
+_PROVENANCE = {"program": str, "libraries": dict, "mimic_sets": (dict, type(None))}
+
+
+def read_pairs(path):
+    """Read ``pairs.ecsv``.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        File.
+
+    Returns
+    -------
+    pairs : `~gammapy_mimic.matching.PairTable`
+        Pairs, with a row for each target and set.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is broken.
+    """
+    pairs = read_ecsv(path, PairTable)
+    absent = [name for name in _PAIR_COLUMNS if name not in pairs.colnames]
+    if absent:
+        raise ValueError(f"{path} is no table of pairs: no column {', '.join(absent)}")
+    with naming(f"{path}: its metadata"):
+        number = pairs.n_sets * len(pairs.targets)
+        # both are needed for the summary and the cut flow
+        pairs.cut_flow  # noqa: B018
+    if len(pairs) != number:
+        raise ValueError(f"{path} has {len(pairs)} rows, not {number}: it is not whole")
+    return pairs
+
+
+def read_provenance(path):
+    """Read ``provenance.yaml``.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        File.
+
+    Returns
+    -------
+    provenance : dict
+        Content.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is broken.
+    """
+    content = Path(path).read_bytes()
+    with naming(str(path)):
+        provenance = parse_yaml(content.decode("utf-8"), "provenance")
+        wrong = [
+            key
+            for key, kind in _PROVENANCE.items()
+            if key not in provenance or not isinstance(provenance[key], kind)
+        ]
+        if wrong:
+            raise ValueError(f"no {', '.join(wrong)} as a campaign writes it")
+        list(mimic_files(provenance))
+    return provenance
+
+
+def mimic_files(provenance):
+    """List the files of the mimics.
+
+    Parameters
+    ----------
+    provenance : dict
+        As read from ``provenance.yaml``.
+
+    Yields
+    ------
+    mimic_set, file, sha256 : str
+        Names of folder and file, and the checksum with which it was written.
+    """
+    for name, runs in (provenance["mimic_sets"] or {}).items():
+        for run in runs.values():
+            yield str(name), str(run["file"]), str(run["sha256"])

@@ -1,0 +1,102 @@
+"""Data stores whose index tables are sound, or an error that says what is not."""
+
+import warnings
+
+import numpy as np
+from astropy.table import Table
+from astropy.units import UnitsWarning
+from gammapy.data import DataStore
+from gammapy.utils.scripts import make_path
+
+from gammapy_mimic.checks.standard import HDU_INDEX_COLUMNS
+from gammapy_mimic.files import FitsFile, naming
+
+__all__ = ["HDU_INDEX", "OBS_INDEX", "open_store"]
+
+HDU_INDEX = "hdu-index.fits.gz"
+OBS_INDEX = "obs-index.fits.gz"
+
+_SINGLE = ("events", "gti")
+"""Types of which a run has one HDU; of IRFs there may be several to choose from."""
+
+
+def open_store(path, *, needs_obs_index=True):
+    """Open a data store as gammapy does, if its index tables can be relied on.
+
+    `gammapy.data.DataStore.from_dir` names neither file nor cause where a table is
+    broken, and of an OBS_ID that comes twice it takes one row without a word.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        Folder.
+    needs_obs_index : bool, optional
+        Whether there has to be an observation index. Default is True.
+
+    Returns
+    -------
+    store : `~gammapy.data.DataStore`
+        Data store.
+
+    Raises
+    ------
+    OSError
+        If an index file is not there, cannot be read, or is broken.
+    ValueError
+        If a table is no index, has no rows, or has rows that contradict each other.
+    """
+    path = make_path(path)
+    has_obs_index = needs_obs_index or (path / OBS_INDEX).exists()
+    _check_header(path / HDU_INDEX, HDU_INDEX_COLUMNS)
+    number = _check_header(path / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
+    with naming(f"{path}: data store"), warnings.catch_warnings():
+        # told where the column is used
+        warnings.simplefilter("ignore", UnitsWarning)
+        store = DataStore.from_dir(path)
+    hdus = store.hdu_table
+    _check_integers(hdus, path / HDU_INDEX)
+    types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
+    for name in _SINGLE:
+        rows = hdus["OBS_ID"][types == name]
+        _refuse_repeated(rows, path / HDU_INDEX, f"rows of type {name}")
+    if has_obs_index:
+        _check_integers(store.obs_table, path / OBS_INDEX)
+    if has_obs_index and len(store.obs_table) < number:
+        # gammapy has taken the first of each
+        rows = Table.read(path / OBS_INDEX, format="fits")["OBS_ID"]
+        _refuse_repeated(rows, path / OBS_INDEX, "rows")
+    return store
+
+
+def _check_header(path, columns):
+    """Check that an index file has these columns, and give its number of rows."""
+    for hdu in FitsFile(path):
+        if str(hdu.header.get("XTENSION")).strip() == "BINTABLE":
+            header = hdu.header
+            break
+    else:
+        raise ValueError(f"{path} holds no binary table: it is no index")
+    names = [str(value).strip() for value in header["TTYPE*"].values()]
+    absent = [name for name in columns if name not in names]
+    if absent:
+        raise ValueError(
+            f"{path} has no column {', '.join(absent)}; it has {', '.join(names)}"
+        )
+    if not header["NAXIS2"]:
+        raise ValueError(f"{path} has no rows: the data store holds no run")
+    return header["NAXIS2"]
+
+
+def _check_integers(table, path):
+    if table["OBS_ID"].dtype.kind not in "iu":
+        raise ValueError(f"{path}: OBS_ID is no column of integers")
+
+
+def _refuse_repeated(obs_ids, path, what):
+    ids, number = np.unique(np.asarray(obs_ids), return_counts=True)
+    if (number > 1).any():
+        named = ", ".join(str(obs_id) for obs_id in ids[number > 1])
+        raise ValueError(
+            f"{path}: OBS_ID {named} has several {what}; each OBS_ID stands for one "
+            "run: remove what is too much"
+        )
