@@ -198,15 +198,11 @@ def _read(tag, folder):  # the folder only tells apart what is remembered
 
 def _read_from_disk(tag, folder):
     absent = None
-    try:
-        with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
-            try:
-                return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
-            except FileNotFoundError as error:
-                absent = error
-    except ValueError as error:
-        # a list of all formats of tables may follow
-        raise ValueError(str(error).splitlines()[0]) from error
+    with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
+        try:
+            return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
+        except FileNotFoundError as error:
+            absent = error
     raise absent
 
 

@@ -59,8 +59,10 @@ def naming(what):
     try:
         yield
     except Exception as error:
+        # some texts go on for many lines
+        text = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{what} cannot be read: {type(error).__name__}: {error}"
+            f"{what} cannot be read: {type(error).__name__}: {text}"
         ) from error
 
 

@@ -21,7 +21,7 @@ from gammapy_mimic.gadf import header_reference, same_reference, seconds_since
 from gammapy_mimic.provenance import mimic_header
 from gammapy_mimic.run import Run, check_run, gti_seconds, plain_run
 from gammapy_mimic.sampling import child_seed, seed_sequence
-from gammapy_mimic.times import first_of, in_scale, moved_gti, spread_times
+from gammapy_mimic.times import first_of, in_scale, moved_gti, overlap, spread_times
 
 __all__ = ["MimicMaker"]
 
@@ -169,7 +169,7 @@ class MimicMaker(Maker):
             target, donor = self._read(target, donor)
             return self._mimic_in_memory(target, self._scramble(donor, seed), seed)
         check_run(plain[1])
-        self._check_telescopes(*plain)
+        self._check_pair(*plain)
         target, donor = compat.read_once(target), compat.read_once(donor)
         donor = self._scramble(donor, seed)
         plain = plain[0], plain_run(donor)
@@ -196,7 +196,7 @@ class MimicMaker(Maker):
         if donor.events is None:
             raise ValueError(f"donor run {donor.obs_id} has no events")
         check_events(donor)
-        self._check_telescopes(Run.of(target), Run.of(donor))
+        self._check_pair(Run.of(target), Run.of(donor))
         return target, donor
 
     def _mimic_in_memory(self, target, donor, seed):
@@ -410,9 +410,18 @@ class MimicMaker(Maker):
             )
         return child_seed(self._seed, target.obs_id, donor.obs_id, mimic_set)
 
+    def _check_pair(self, target, donor):
+        # of the target only the sum of its good time matters, if at all
+        for role, run in (("donor", donor), ("target", target))[: 1 + self.crop]:
+            if overlap(run.good_s):
+                raise ValueError(
+                    f"{role} run {run.obs_id} has good time intervals (GTI) that "
+                    "overlap: their time would count twice"
+                )
+        if not self.allow_other_telescope:
+            self._check_telescopes(target, donor)
+
     def _check_telescopes(self, target, donor):
-        if self.allow_other_telescope:
-            return
         names = [
             str(run.header.get("TELESCOP", "")).strip().upper()
             for run in (target, donor)

@@ -21,7 +21,7 @@ from gammapy_mimic.astrometry import tt_days
 from gammapy_mimic.camera import Mount
 from gammapy_mimic.cards import Header
 from gammapy_mimic.events import FOLLOWERS, Places, check_values, followers
-from gammapy_mimic.files import SourceHDU, fits_file
+from gammapy_mimic.files import SourceHDU
 from gammapy_mimic.gadf import (
     gti_keywords,
     header_reference,
@@ -387,10 +387,7 @@ def plain_run(observation, *, with_events=True):
     if locations is None or not isinstance(observation.obs_id, int):
         return None
     try:
-        events, gti = (
-            fits_file(location.path(abs_path=True)).hdu(location.hdu_name)
-            for location in locations
-        )
+        events, gti = (location.source() for location in locations)
         return _read(observation.obs_id, events, gti, with_events)
     except (LookupError, ValueError, TypeError, fits.VerifyError):
         return None

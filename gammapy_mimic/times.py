@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units as u
 from gammapy.data import GTI
 
-__all__ = ["first_of", "in_scale", "moved_gti", "spread_times"]
+__all__ = ["first_of", "in_scale", "moved_gti", "overlap", "spread_times"]
 
 
 def in_scale(time, reference):
@@ -51,6 +51,23 @@ def moved_gti(gti, shift, *, reference, ontime=None):
     return GTI.create(
         in_scale(start, reference), in_scale(stop, reference), reference_time=reference
     )
+
+
+def overlap(gti_s):
+    """Whether some good time counts twice.
+
+    Parameters
+    ----------
+    gti_s : `~numpy.ndarray`
+        Starts and ends of the intervals in seconds, in any order, shape (2, n).
+
+    Returns
+    -------
+    overlap : bool
+        False for intervals that overlap by no more than a millisecond.
+    """
+    start, stop = gti_s[:, np.argsort(gti_s[0])]
+    return bool(np.any(start[1:] - np.maximum.accumulate(stop)[:-1] < -1e-3))
 
 
 def first_of(gti_s, ontime_s):

@@ -76,7 +76,7 @@ def _check_header(path, columns):
             break
     else:
         raise ValueError(f"{path} holds no binary table: it is no index")
-    names = [str(value).strip() for value in header["TTYPE*"].values()]
+    names = [str(header[key]).strip() for key in header if key.startswith("TTYPE")]
     absent = [name for name in columns if name not in names]
     if absent:
         raise ValueError(

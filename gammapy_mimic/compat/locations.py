@@ -32,6 +32,11 @@ class FileLocation(HDULocation):
     is_mirrored = False
 
     @classmethod
+    def of(cls, location):
+        """Make one of any location."""
+        return location if isinstance(location, cls) else cls.like(location)
+
+    @classmethod
     def like(cls, location, **changes):
         """Copy of any location, perhaps with other attributes."""
         new = cls.__new__(cls)
@@ -39,17 +44,25 @@ class FileLocation(HDULocation):
         return new
 
     def path(self, abs_path=True):
-        """Path of the file, as gammapy finds it."""
+        """Path in its data store, not in the working directory if it is missing."""
         if "_path" not in vars(self):
-            self._path = super().path(abs_path)
+            self._path = make_path(self.base_dir) / self.file_dir / self.file_name
         return self._path
 
     def load(self):
         """Read the part as gammapy does; ValueError, with its name, if broken."""
         path = self.path()
-        hdu = fits_file(path).hdu(self.hdu_name)
+        try:
+            hdu = self.source()
+        except KeyError as error:
+            # gammapy would take a KeyError for a part that the run does not have
+            raise ValueError(error.args[0]) from error
         with naming(f"{path}: {self.hdu_class} (HDU {self.hdu_name})"):
             return self._convert(hdu)
+
+    def source(self):
+        """HDU as it is in the file; KeyError if the file has none of this name."""
+        return fits_file(self.path()).hdu(self.hdu_name)
 
     def hdu(self):
         """HDU as it is to be written; None if only gammapy knows how to mirror it.
@@ -59,7 +72,7 @@ class FileLocation(HDULocation):
         hdu : `~gammapy_mimic.files.SourceHDU` or None
             HDU, without the ``keywords``. KeyError if the file has none of this name.
         """
-        hdu = fits_file(self.path()).hdu(self.hdu_name)
+        hdu = self.source()
         return mirrored_background(hdu) if self.is_mirrored else hdu
 
     def _convert(self, hdu):

@@ -14,7 +14,7 @@ from gammapy_mimic.compat.irfs import (
     to_gadf_alignment,
 )
 from gammapy_mimic.compat.locations import FileLocation, HeldLocation, read_once
-from gammapy_mimic.files import fits_file, naming
+from gammapy_mimic.files import naming
 
 __all__ = [
     "background_alignment",
@@ -82,7 +82,7 @@ def irf_keywords(observation, name):
     """
     location = irf_location(observation, name)
     if location is not None:
-        header = fits_file(location.path(abs_path=True)).hdu(location.hdu_name).header
+        header = FileLocation.of(location).source().header
         return ChainMap(getattr(location, "keywords", {}), header)
     irf = vars(observation).get(_IRF_ATTRIBUTES[name])
     return None if irf is None else irf.meta or {}
@@ -114,7 +114,8 @@ def background_alignment(observation):
         return FoVAlignment.RADEC
     if fires_reverse_lon(_optional_keywords(observation)):
         return FoVAlignment.REVERSE_LON_RADEC
-    with naming(f"{location.path()}: FOVALIGN (HDU {location.hdu_name})"):
+    path = FileLocation.of(location).path()
+    with naming(f"{path}: FOVALIGN (HDU {location.hdu_name})"):
         return FoVAlignment(irf_keywords(observation, "bkg").get("FOVALIGN", "RADEC"))
 
 
@@ -165,7 +166,7 @@ def events_header(observation):
     if isinstance(location, HeldLocation):
         return location.run.header
     try:
-        return fits_file(location.path(abs_path=True)).hdu(location.hdu_name).header
+        return FileLocation.of(location).source().header
     except KeyError:
         return {}
 
@@ -266,7 +267,7 @@ def source_paths(observation):
     """
     values = vars(observation).values()
     return {
-        value.path(abs_path=True)
+        FileLocation.of(value).path()
         for value in values
         if isinstance(value, HDULocation) and not isinstance(value, HeldLocation)
     }
@@ -361,7 +362,7 @@ def unloaded_parts(observation):
 
     Returns
     -------
-    locations : list of `~gammapy.utils.fits.HDULocation` or None
+    locations : list of `FileLocation` or None
         EVENTS, which gives pointing and metadata too, and GTI. None if one of them
         was loaded, set, filtered or lies elsewhere.
     """
@@ -370,10 +371,10 @@ def unloaded_parts(observation):
     locations = [values.get(f"__{name}_hdu") for name in _PARTS]
     if is_loaded or None in locations or observation._location is not None:
         return None
-    events, gti, *others = locations
     if events_location(observation) is None:
         return None
-    same = [(it.path(abs_path=True), it.hdu_name) for it in (events, *others)]
+    events, gti, *others = map(FileLocation.of, locations)
+    same = [(it.path(), it.hdu_name) for it in (events, *others)]
     return None if len(set(same)) > 1 else [events, gti]
 
 

@@ -10,6 +10,8 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import observatory_locations
 
+from gammapy_mimic.compat import FileLocation
+
 __all__ = ["TEXT", "UNITS", "Index", "as_array", "from_index", "stack_locations"]
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class Index:
         if location is None:
             return {}
         try:
-            header = dict(fits.getheader(location.path(), location.hdu_name))
+            path = FileLocation.of(location).path()
+            header = dict(fits.getheader(path, location.hdu_name))
         except (OSError, KeyError) as error:
             # what needs the file will fail later; other runs can be matched
             log.warning("Run %s: its EVENTS header cannot be read: %s", obs_id, error)

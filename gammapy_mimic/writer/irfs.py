@@ -89,7 +89,7 @@ def _written_alignment(observation, irf):
 def _find(location, obs_id):
     """HDU of a location, or an error that names the run."""
     try:
-        return compat.FileLocation.like(location).hdu()
+        return compat.FileLocation.of(location).hdu()
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "

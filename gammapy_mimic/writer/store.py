@@ -4,9 +4,7 @@ import collections.abc
 import gzip
 import itertools
 import logging
-import os
 import re
-import secrets
 
 from astropy.io import fits
 from astropy.table import Table
@@ -14,7 +12,8 @@ from gammapy.data import DataStore, Observation
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.compat import source_paths
-from gammapy_mimic.files import compress
+from gammapy_mimic.files import compress, naming
+from gammapy_mimic.output import whole_file
 from gammapy_mimic.provenance import CREATOR
 from gammapy_mimic.tables import PRIMARY
 from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
@@ -204,19 +203,15 @@ def _duplicate(obs_id):
 
 
 def _write_file(path, pieces, *, before=None):
-    """Write the bytes of a file under a temporary name in its folder, then rename it.
+    """Write the bytes of a file, whole or not at all.
 
     ``before`` is called between writing and renaming if the file exists already.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.writelines(pieces)
+    with whole_file(path, "wb") as file:
+        file.writelines(pieces)
         if before is not None and path.exists():
+            file.flush()  # which may fail
             before()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_datastore(
@@ -289,7 +284,7 @@ def _own_files(folder):
     path = folder / HDU_INDEX
     if not path.exists():
         return set()
-    with fits.open(path) as hdus:
+    with naming(str(path)), fits.open(path) as hdus:
         creator = str(hdus[1].header.get("CREATOR"))
         names = set(Table.read(hdus[1])["FILE_NAME"])
     if not creator.startswith(CREATOR.split()[0]):
