@@ -83,7 +83,9 @@ def astrometry(site, tt1, tt2):
     if hourly is None:
         location = EarthLocation.from_geodetic(*site)
         time = Time(tt1, tt2, format="jd", scale="tt")
-        return ErfaAstrom().apco(AltAz(obstime=time, location=location))
+        # predictions, however old, are better than no run
+        with iers.conf.set_temp("auto_max_age", None):
+            return ErfaAstrom().apco(AltAz(obstime=time, location=location))
     part = (hours - np.floor(hours))[..., np.newaxis]
     first, second, third = np.moveaxis(hourly[index.reshape(hours.shape)], -2, 0)
     linear = first + part * (second - first)

@@ -51,9 +51,13 @@ class Header(Mapping):
     ----------
     content : bytes
         The header; what follows its END does not count.
+    label : str, optional
+        What it is the header of, for the ValueError that the value of a broken card
+        gives. Default is "header".
     """
 
-    def __init__(self, content):
+    def __init__(self, content, label="header"):
+        self.label = label
         text = bytes(content).decode("ascii", errors="replace")
         starts = range(0, len(text), LENGTH)
         keys = [text[start : start + 8].rstrip().upper() for start in starts]
@@ -111,7 +115,16 @@ class Header(Mapping):
         ]
         if not found:
             raise KeyError(key)
-        return [_value(key, self._text, start) for start in found]
+        return [self._value(key, start) for start in found]
+
+    def _value(self, key, start):
+        """Value of the card at a place."""
+        try:
+            return _value(key, self._text[start : start + LENGTH])
+        except Exception as error:  # of whatever type astropy has for such cards
+            raise ValueError(
+                f"{self.label}: card {key} cannot be read: {error}"
+            ) from error
 
     def __getitem__(self, key):
         """Value of a card; KeyError if there is none."""
@@ -121,7 +134,7 @@ class Header(Mapping):
             elif self._long is not None:
                 value = self._long[key][0]
             else:
-                value = _value(key, self._text, self._places[key])
+                value = self._value(key, self._places[key])
             self._values[key] = value
         return self._values[key]
 
@@ -149,9 +162,8 @@ def _whole_keyword(key, text, start):
     return fits.Card.fromstring(text[start : start + LENGTH]).keyword.upper()
 
 
-def _value(key, text, start):
-    """Value of the card at a place of a header."""
-    card = text[start : start + LENGTH]
+def _value(key, card):
+    """Value of a card."""
     if key in COMMENTARY:
         return card[8:].rstrip()
     match = _PLAIN.fullmatch(card, 8)
@@ -189,9 +201,8 @@ def _whole_keyword(key, text, start):
     return fits.Card.fromstring(text[start : start + LENGTH]).keyword.upper()
 
 
-def _value(key, text, start):
-    """Value of the card at a place of a header."""
-    card = text[start : start + LENGTH]
+def _value(key, card):
+    """Value of a card."""
     if key in COMMENTARY:
         return card[8:].rstrip()
     match = _PLAIN.fullmatch(card, 8)
@@ -268,7 +279,7 @@ def changed_header(content, changes, removed=()):
     content : bytes
         New header, padded to FITS blocks.
     """
-    text = bytes(content).decode("ascii")
+    text = bytes(content).decode("ascii", errors="replace").replace("\ufffd", "?")
     cards, changes = [], dict(changes)
     for start in range(0, len(text), LENGTH):
         card = text[start : start + LENGTH]

@@ -14,6 +14,7 @@ from gammapy.irf import FoVAlignment
 
 from gammapy_mimic.astrometry import interpolated_astrom, tt_days
 from gammapy_mimic.camera import Camera, Mount, transfer
+from gammapy_mimic.files import naming
 from gammapy_mimic.geometry import fov_axes, offset_azimuth, wrapped_deg
 
 __all__ = [
@@ -354,9 +355,10 @@ def move_events(
     """
     destination = source if destination is None else destination
     table, icrs = events.table.copy(), position.icrs
-    columns = {
-        name: _degrees(table[name]) for name in FOLLOWERS if name in table.colnames
-    }
+    columns = {}
+    for name in set(FOLLOWERS) & set(table.colnames):
+        with naming(f"run {source.obs_id}: column {name} of EVENTS"):
+            columns[name] = _degrees(table[name])
     if time is not None:
         table["TIME"] = time
     changed = {"RA": icrs.ra.deg, "DEC": icrs.dec.deg}
@@ -478,8 +480,8 @@ def check_events(observation):
     ------
     ValueError
         If a value is not finite, an energy not positive, a declination beyond 90 deg
-        or a unit another one than can be, or if all events lie before or after the
-        good time intervals.
+        or a unit another one than can be, if a time is more than a day away from the
+        good time, or if all events lie before or after it.
     """
     table, run = observation.events.table, f"run {observation.obs_id}: EVENTS"
     columns = {"TIME": table["TIME"].tt.mjd}
@@ -495,7 +497,7 @@ def check_events(observation):
     check_values(columns, good, run)
 
 
-def check_values(columns, good, label):
+def check_values(columns, good, label, *, day=1):
     """Raise an error for values that cannot be; see `check_events`.
 
     Parameters
@@ -506,23 +508,25 @@ def check_values(columns, good, label):
         Starts and ends of the good time intervals, as TIME is; may be empty.
     label : str
         Run and table, for the message.
+    day : float, optional
+        A day in the unit of TIME. Default is 1.
     """
+    limits, time = dict(_LIMITS), columns["TIME"]
+    if len(good) and len(good[0]):
+        start, stop = good[0].min(), good[1].max()
+        if len(time) and (time.max() < start or time.min() > stop):
+            raise ValueError(
+                f"{label} are all from outside of the good time intervals (GTI): are "
+                "the time references (MJDREFI, MJDREFF, TIMESYS) of both HDUs right?"
+            )
+        limits["TIME"] = start - day, stop + day
     for name, values in columns.items():
         if np.ma.isMaskedArray(values):
             values = values.filled(np.nan)
-        low, high = _LIMITS.get(name, (-np.inf, np.inf))
+        low, high = limits.get(name, (-np.inf, np.inf))
         bad = ~((values > low) & (values < high))
         if bad.any():
             raise ValueError(
                 f"{label} has {bad.sum()} of {len(values)} events with a {name} that "
                 f"cannot be, such as {values[bad][0]}; remove them"
             )
-    time = columns["TIME"]
-    if not len(time) or not len(good) or not len(good[0]):
-        return
-    start, stop = good
-    if time.max() < start.min() or time.min() > stop.max():
-        raise ValueError(
-            f"{label} are all from outside of the good time intervals (GTI): are the "
-            "time references (MJDREFI, MJDREFF, TIMESYS) of both HDUs right?"
-        )

@@ -129,7 +129,7 @@ class FitsFile:
         if not content.startswith(b"SIMPLE"):
             raise OSError(f"{path} is no FITS file: no SIMPLE at its beginning")
         try:
-            self._hdus = list(_split(content))
+            self._hdus = list(_split(content, path))
         except Exception as error:  # of whatever type astropy has for such headers
             raise OSError(f"{path} is broken: {error}") from error
 
@@ -155,7 +155,7 @@ class FitsFile:
         raise KeyError(f"{self.path} has no HDU {name!r}")
 
 
-def _split(content):
+def _split(content, path):
     """HDUs of a file, one after the other."""
     view, start = memoryview(content), 0
     while content[start : start + 8].strip(b" \0"):
@@ -165,13 +165,15 @@ def _split(content):
         if end < 0:
             raise OSError("a header has no END")
         data = start + _padded(end + LENGTH - start)
-        header = Header(view[start : end + LENGTH])
+        header = Header(view[start : end + LENGTH], label=str(path))
         size = _data_size(header)
         if size < 0 or len(content) < data + size:
             name = header.get("EXTNAME", "the primary HDU")
             raise OSError(f"it ends before the data of {name} do")
         stop = data + _padded(size)
-        yield SourceHDU(view[start:data], header, view[data:stop])
+        hdu = SourceHDU(view[start:data], header, view[data:stop])
+        header.label = f"{path}, {hdu.name or 'an HDU without a name'}"
+        yield hdu
         start = stop
 
 

@@ -20,6 +20,8 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from gammapy.utils.time import time_ref_from_dict
 
+from gammapy_mimic.files import naming
+
 __all__ = [
     "HDUDOC",
     "HDUVERS",
@@ -367,14 +369,15 @@ def isot(run, seconds, *, scale=None):
         Dates with time.
     """
     scale = scale or run.reference.scale
-    if {scale, run.reference.scale} <= set(_FROM_TT):
+    with naming(f"run {run.obs_id}: date of its times"):
+        if not {scale, run.reference.scale} <= set(_FROM_TT):
+            time = run.reference + seconds * u.s
+            return [str(text) for text in getattr(time, scale).isot]
         # as astropy does it, without its objects
         tt1, tt2 = run.origin(np.asarray(seconds))
         *dates, clocks = erfa.d2dtf(scale.upper(), 3, *_FROM_TT[scale](tt1, tt2))
         rows = zip(*dates, clocks.tolist(), strict=True)
         return [_ISOT.format(*date, *clock) for *date, clock in rows]
-    time = run.reference + seconds * u.s
-    return [str(text) for text in getattr(time, scale).isot]
 
 
 def _kept_pointing(mount, header, *, same_altaz):

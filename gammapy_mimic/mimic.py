@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import numbers
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,9 @@ _CHOICES = {
     "background": ("donor", "target"),
     "irfs": ("donor", "target"),
 }
+
+_FIRST_MJD, _LAST_MJD = 30_000, 100_000
+"""From 1941 to 2132: ERFA knows the sky then."""
 
 _SAME_SITE = 5 * u.km
 """Two runs farther apart than this are of different telescopes."""
@@ -327,11 +331,9 @@ class MimicMaker(Maker):
         giver, other = (donor, target) if self.irfs == "donor" else (target, donor)
         names = ("aeff", "edisp", "psf", "rad_max")
         irfs = {name: compat.irf_or_location(giver, name) for name in names}
-        keywords = [compat.irf_keywords(run, "aeff") for run in (giver, other)]
-        limits = _common_energy_range(keywords)
-        if keywords[0] is None:
-            return irfs
-        if limits != {key: keywords[0].get(key) for key in limits}:
+        cards = compat.irf_keywords(giver, "aeff")
+        limits = _common_energy_range(giver, other)
+        if cards is not None and limits != {key: cards.get(key) for key in limits}:
             irfs["aeff"] = compat.irf_with_keywords(irfs["aeff"], limits)
         return irfs
 
@@ -417,6 +419,13 @@ class MimicMaker(Maker):
                 raise ValueError(
                     f"{role} run {run.obs_id} has good time intervals (GTI) that "
                     "overlap: their time would count twice"
+                )
+        for role, run in (("donor", donor), ("target", target)):
+            mjd = sum(run.origin(run.start_s)) - 2400000.5
+            if not _FIRST_MJD < mjd < _LAST_MJD:
+                raise ValueError(
+                    f"{role} run {run.obs_id} starts at MJD {mjd:.0f}, which cannot "
+                    "be: are MJDREFI, MJDREFF and TIMESYS right?"
                 )
         if not self.allow_other_telescope:
             self._check_telescopes(target, donor)
@@ -505,13 +514,21 @@ def _time_reference(target, donor):
     return next(filter(None, given), target.reference)
 
 
-def _common_energy_range(keywords):
-    """LO_THRES and HI_THRES in which both runs can be used, of their cards."""
+def _common_energy_range(*runs):
+    """LO_THRES and HI_THRES between which all runs can be used."""
     limits = {}
-    for key, stricter in (("LO_THRES", max), ("HI_THRES", min)):
-        values = [cards[key] for cards in keywords if cards and key in cards]
-        if values:
-            limits[key] = stricter(values)
+    for run in runs:
+        cards = compat.irf_keywords(run, "aeff") or {}
+        for key, stricter in (("LO_THRES", max), ("HI_THRES", min)):
+            value = cards.get(key)
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Real) or isinstance(value, bool):
+                raise ValueError(
+                    f"run {run.obs_id} has {key} = {value!r} in its effective area: "
+                    "must be a number (TeV)"
+                )
+            limits[key] = stricter(value, limits.get(key, value))
     return limits
 
 

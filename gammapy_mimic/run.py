@@ -12,16 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import PointingMode
 
 from gammapy_mimic import compat
 from gammapy_mimic.astrometry import tt_days
 from gammapy_mimic.camera import Mount
-from gammapy_mimic.cards import Header
+from gammapy_mimic.cards import COMMENTARY, Header, as_dict
 from gammapy_mimic.events import FOLLOWERS, Places, check_values, followers
-from gammapy_mimic.files import SourceHDU
+from gammapy_mimic.files import SourceHDU, naming
 from gammapy_mimic.gadf import (
     gti_keywords,
     header_reference,
@@ -119,7 +118,8 @@ class Run:
         """
         header, seconds = compat.events_header(observation), np.zeros(0)
         gti = observation.gti
-        reference = header_reference(header) or gti.time_ref
+        with naming(f"run {observation.obs_id}: reference time of EVENTS"):
+            reference = header_reference(header) or gti.time_ref
         if events is not None:
             seconds = seconds_since(events.table["TIME"], reference)
         mount = Mount.of(observation)
@@ -276,7 +276,7 @@ def check_run(run):
         Run with columns.
     """
     columns = {"TIME": run.seconds} | {name: run.values(name) for name in UNITS}
-    check_values(columns, run.good_s, f"run {run.obs_id}: EVENTS")
+    check_values(columns, run.good_s, f"run {run.obs_id}: EVENTS", day=86400)
 
 
 def events_table(run, header):
@@ -389,13 +389,16 @@ def plain_run(observation, *, with_events=True):
     try:
         events, gti = (location.source() for location in locations)
         return _read(observation.obs_id, events, gti, with_events)
-    except (LookupError, ValueError, TypeError, fits.VerifyError):
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError):
         return None
 
 
 def _read(obs_id, events, gti, with_events):
     """Run of two HDUs; any of several errors if they are not plain."""
     header = events.header
+    cards = as_dict(header)  # which fails if one of them is broken
+    if any(isinstance(cards[key], list) for key in set(cards).difference(COMMENTARY)):
+        raise ValueError("a card that comes several times")
     if gti.header.get("TIMEUNIT", "s") != "s":
         raise ValueError("good time is not counted in seconds")
     good = read_columns(gti.header, gti.data)

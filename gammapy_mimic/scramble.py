@@ -258,6 +258,8 @@ class AnnulusScrambler:
 
     def _read(self, observation):
         """Run that is read once, and its field; in plain numbers if it is plain."""
+        # what is looked at below is not to be loaded into the caller's object
+        observation = compat.read_once(observation)
         run = plain_run(observation)
         if run is not None:
             check_run(run)

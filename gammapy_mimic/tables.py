@@ -69,6 +69,9 @@ def encode_column(name, column, *, bits=False):
         None for a column that a table cannot hold (a warning says so).
     """
     encoded = None
+    if not _is_name(name):
+        log.warning("Column %r is left out: a FITS table cannot hold its name.", name)
+        return None
     if isinstance(column, np.ndarray):
         data, cards = _filled(column)
         unit = getattr(column, "unit", None)
@@ -87,6 +90,11 @@ def encode_column(name, column, *, bits=False):
             shape = (*shape, encoded.data.dtype.itemsize)
         encoded.cards["TDIM"] = f"({','.join(str(n) for n in shape[::-1])})"
     return encoded
+
+
+def _is_name(text):
+    """Whether a FITS table can have a column of this name."""
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def _filled(column):
@@ -272,7 +280,7 @@ def read_columns(header, data):
     """
     try:
         return _read_columns(header, data)
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, AttributeError):
         return None
 
 
@@ -280,6 +288,8 @@ def _read_columns(header, data):
     fields, columns = [], {}
     for i in range(1, header["TFIELDS"] + 1):
         name, form = header[f"TTYPE{i}"].strip(), header[f"TFORM{i}"].strip()
+        if not _is_name(name):
+            raise ValueError("a name that cannot be")
         number, letter = _FORM.fullmatch(form).groups()
         number = int(number or 1)
         cards = {key: header[f"{key}{i}"] for key in _KEPT if f"{key}{i}" in header}

@@ -1,5 +1,7 @@
 """Astrometry at many times is that of astropy."""
 
+import warnings
+
 import erfa
 import numpy as np
 import pytest
@@ -56,6 +58,18 @@ def test_several_sites_at_once():
     assert found.shape == (4, 2)
     for row, site, time in zip(found, sites, times, strict=True):
         assert_same(row, expected(site, time))
+
+
+@pytest.mark.parametrize("year", [1968, 2070])
+def test_times_outside_of_the_tables(year):
+    time = Time(f"{year}-03-04T22:10", scale="tt") + [0, 600] * u.s
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = astrometry(SITE, *tt_days(time))
+    assert any("IERS" in str(warning.message) for warning in caught)
+    # the sky has turned by 2.5 deg
+    turned = np.degrees(np.angle(np.exp(1j * np.diff(found["eral"]))))
+    np.testing.assert_allclose(turned, 600 * 360.9856 / 86400, atol=1e-4)
 
 
 def test_negative_control():

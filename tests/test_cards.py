@@ -82,7 +82,7 @@ def test_odd_cards_are_read_as_astropy_does(card):
     try:
         value = expected["X"]
     except fits.VerifyError:
-        with pytest.raises(fits.VerifyError):
+        with pytest.raises(ValueError, match="header: card X cannot be read"):
             Header(content)["X"]
         return
     assert same(Header(content)["X"], value)
@@ -93,7 +93,7 @@ def test_broken_cards_harm_only_who_asks():
     header = Header(header_bytes(cards))
     assert header["GOOD"] == 1
     assert "BAD" in header
-    with pytest.raises(fits.VerifyError):
+    with pytest.raises(ValueError, match="header: card BAD cannot be read"):
         header["BAD"]
 
 

@@ -277,7 +277,10 @@ class _Work:
             )
         }
         self._read_pairs()
-        self._checksums = {}
+        self._runs, self._checksums = {}, {}
+        self._settings_text = config.mimic.model_dump_json(
+            exclude={"outdir", "n_mimics", "match", "donors"}
+        )
         self._kept = 0
         self._failed = []
 
@@ -333,32 +336,35 @@ class _Work:
                     yield task
 
     def _task(self, mimic_set, target_id, donor_id):
-        target = self.inputs.targets.obs(target_id, required_irf="all-optional")
-        donor = self.inputs.donors.obs(donor_id, required_irf="all-optional")
-        checksums = {}
-        for name, run in (("targets", target), ("donors", donor)):
-            base = getattr(self.inputs, name).hdu_table.base_dir
-            for path in source_paths(run):
-                checksums[f"{name}/{os.path.relpath(path, base)}"] = self._sum(path)
-        checksums = dict(sorted(checksums.items()))
-        settings = self.config.mimic
-        described = [
-            __version__,
-            settings.model_dump_json(exclude={"outdir", "n_mimics", "match", "donors"}),
-            [mimic_set, target_id, donor_id],
-            checksums,
-        ]
+        target, checksums = self._run("targets", target_id)
+        donor, of_donor = self._run("donors", donor_id)
+        checksums = dict(sorted({**checksums, **of_donor}.items()))
+        ids = [mimic_set, target_id, donor_id]
+        described = [__version__, self._settings_text, ids, checksums]
         fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         return Task(
             target=target,
             donor=donor,
             mimic_set=mimic_set,
-            settings=settings,
+            settings=self.config.mimic,
             outdir=self.folder.path,
             fingerprint=fingerprint,
             inputs=checksums,
             mjd=(self._mjd["targets"][target_id], self._mjd["donors"][donor_id]),
         )
+
+    def _run(self, side, obs_id):
+        """Give a run, which is not loaded, and the checksums of its files."""
+        if (side, obs_id) not in self._runs:
+            store = getattr(self.inputs, side)
+            run = store.obs(obs_id, required_irf="all-optional")
+            base = store.hdu_table.base_dir
+            sums = {
+                f"{side}/{os.path.relpath(path, base)}": self._sum(path)
+                for path in source_paths(run)
+            }
+            self._runs[side, obs_id] = run, sums
+        return self._runs[side, obs_id]
 
     def _sum(self, path):
         """Checksum of an input; none for one that cannot be read, which fails later."""

@@ -145,7 +145,7 @@ def mirrored_background(hdu):
     cube[:] = cube[:, ::-1].copy()
     low[:], high[:] = -high[::-1], -low[::-1]
     header = changed_header(hdu.header_bytes, {"FOVALIGN": "RADEC"})
-    return SourceHDU(header, Header(header), data)
+    return SourceHDU(header, Header(header, hdu.header.label), data)
 
 
 def rad_max_table(observation):
