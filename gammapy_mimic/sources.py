@@ -15,6 +15,7 @@ up to which its events are taken as its own:
 Where sizes come from says `gammapy_mimic.catalogs`.
 """
 
+import functools
 import logging
 import os
 import warnings
@@ -40,6 +41,7 @@ from gammapy_mimic.geometry import offset_azimuth
 from gammapy_mimic.output import whole_file
 
 __all__ = [
+    "available_catalogs",
     "find_source",
     "known_sources",
     "parse_sources",
@@ -177,7 +179,7 @@ def known_sources(
     centres, label = _centres(position)
     theta_deg = _one_angle(theta, "theta").to_value("deg")
     radius_deg = _one_angle(radius, "radius").to_value("deg")
-    tags = _available(check_tags(catalogs))
+    tags = available_catalogs(catalogs)
     candidates = [_as_source(item, "extra") for item in _extra(extra, theta)]
     candidates += [source for tag in tags for source in read(tag)]
     inside = _in_cone(candidates, centres, radius_deg, theta_deg)
@@ -455,10 +457,22 @@ def _extra(extra, theta):
     return [] if extra is None else parse_sources(extra, theta=theta)
 
 
-def _available(tags):
-    """Those of the catalogs which can be read, or the bright sources instead."""
+def available_catalogs(tags):
+    """Find the catalogs that can be read.
+
+    Parameters
+    ----------
+    tags : sequence of str
+        Catalogs, see `known_sources`.
+
+    Returns
+    -------
+    tags : tuple of str
+        Those of them which are there; with the packaged list of bright sources for
+        the others, of which a warning tells once. ValueError for one that is broken.
+    """
     found, missing = [], []
-    for tag in tags:
+    for tag in check_tags(tags):
         try:
             read(tag)
         except FileNotFoundError:
@@ -467,10 +481,17 @@ def _available(tags):
             found.append(tag)
     if missing:
         found.append(BRIGHT)
-        log.warning(
-            "Catalog %s not found (GAMMAPY_DATA: %s): the packaged list of %d bright "
-            "sources stands in, fainter sources may remain.",
-            *(", ".join(missing), os.environ.get("GAMMAPY_DATA", "not set")),
-            len(read(BRIGHT)),
-        )
+        _tell_missing(", ".join(missing), os.environ.get("GAMMAPY_DATA", "not set"))
     return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def _tell_missing(names, folder):
+    """Warn of catalogs that are not there, once in a process."""
+    log.warning(
+        "Catalog %s not found (GAMMAPY_DATA: %s): the packaged list of %d bright "
+        "sources stands in, fainter sources may remain.",
+        names,
+        folder,
+        len(read(BRIGHT)),
+    )

@@ -20,7 +20,7 @@ from regions import (
     Regions,
 )
 
-from gammapy_mimic import catalogs
+from gammapy_mimic import catalogs, sources
 from gammapy_mimic.sources import (
     find_source,
     known_sources,
@@ -354,6 +354,7 @@ def test_gammacat_is_corrected(catalog_data):
 
 
 def test_known_sources_without_data(no_data, caplog):
+    sources._tell_missing.cache_clear()
     with caplog.at_level(logging.INFO):
         regions = known_sources(SkyCoord(185, 30, unit="deg"))
     assert names(regions) == ["1ES 1218+304", "1ES 1215+303", "W Comae"]
@@ -362,6 +363,10 @@ def test_known_sources_without_data(no_data, caplog):
     assert "packaged list of 60 bright sources stands in" in caplog.text
     assert "3 known sources within 3 deg" in caplog.text
     assert "catalogs: bright" in caplog.text
+    # once in a process, not for each of a thousand runs
+    caplog.clear()
+    known_sources(SkyCoord(185, 30, unit="deg"))
+    assert "not found" not in caplog.text
 
 
 def test_known_sources_missing_catalog(monkeypatch, tmp_path, caplog):

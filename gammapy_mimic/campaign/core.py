@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ import yaml
 from gammapy.data import DataStore
 from gammapy.utils.parallel import run_multiprocessing
 
-from gammapy_mimic import __version__, catalogs
+from gammapy_mimic import __version__
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.provenance import write_provenance
@@ -27,6 +26,7 @@ from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.ecsv import write_ecsv
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.output import naming_file, write_text
+from gammapy_mimic.sources import available_catalogs
 
 __all__ = ["MimicCampaign"]
 
@@ -211,7 +211,9 @@ class MimicCampaign:
         path = expand(settings.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
-        _read_catalogs(settings)
+        if settings.scramble is not None:
+            # broken or missing ones are told once, not by each process
+            available_catalogs(settings.scramble.catalogs)
         with folder.lock(only):
             folder.prepare(self.config, overwrite=overwrite, only=only)
             with folder.clean_on_error(only):
@@ -238,16 +240,6 @@ class MimicCampaign:
         number = self.config.mimic.n_mimics
         if only is not None and only not in range(number):
             raise ValueError(f"only = {only!r}: must be a set from 0 to {number - 1}")
-
-
-def _read_catalogs(settings):
-    """Read the catalogs of sources before the first mimic, once for all processes.
-
-    A broken one is then told once. Instead of one that is not there others are taken.
-    """
-    for tag in settings.scramble.catalogs if settings.scramble is not None else ():
-        with suppress(FileNotFoundError):
-            catalogs.read(tag)
 
 
 @dataclass(frozen=True)
