@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,10 @@ __all__ = ["MimicCampaign"]
 log = logging.getLogger(__name__)
 
 _BACKENDS = ("multiprocessing", "ray")
-# mimics a process gets at a time; the pool is started anew for each batch
+# mimics a process gets at first; the pool is started anew for each batch
 _PER_PROCESS = {"multiprocessing": 32, "ray": 1024}
+# how long a later batch may take, after which the progress is told
+_BATCH_S = 20
 
 _ANALYSIS_HEADER = """\
 # The analysis of the targets, for the mimics of this folder. Paths are relative to
@@ -302,6 +305,7 @@ class _Work:
             while batch := list(itertools.islice(tasks, size)):
                 while unfinished[0] < batch[0].mimic_set:
                     self._finish(unfinished.pop(0))
+                start = time.monotonic()
                 problems = run_multiprocessing(
                     make_mimic,
                     [(task,) for task in batch],
@@ -312,6 +316,9 @@ class _Work:
                 )
                 self._note_failures(batch, problems)
                 bar.update(len(batch))
+                if n_jobs > 1:
+                    rate = len(batch) / (time.monotonic() - start)
+                    size = max(size, int(rate * _BATCH_S))
         for mimic_set in unfinished:
             self._finish(mimic_set)
 
