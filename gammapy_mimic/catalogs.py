@@ -24,12 +24,14 @@ import os
 import re
 from functools import lru_cache
 from importlib.resources import files
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from gammapy.catalog import CATALOG_REGISTRY
+from gammapy.utils.scripts import make_path
 
 __all__ = ["BRIGHT", "CatalogSource", "check_tags", "look_up", "name_key", "read"]
 
@@ -188,8 +190,16 @@ def read(tag):
 def _read(tag, folder):  # the folder only tells apart what is remembered
     if tag == BRIGHT:
         return _read_bright()
-    sources = _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
+    sources = _read_gammapy(_open(CATALOG_REGISTRY.get_cls(tag)))
     return _corrected(sources) if tag == "gamma-cat" else sources
+
+
+def _open(catalog_class):
+    path = make_path(signature(catalog_class).parameters["filename"].default)
+    if not path.is_file():
+        # astropy 6 would answer a missing ECSV file with a TypeError
+        raise FileNotFoundError(f"{path} does not exist")
+    return catalog_class()
 
 
 def _read_gammapy(catalog):
