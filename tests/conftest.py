@@ -5,9 +5,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from astropy.utils import iers
 from hypothesis import settings
 
 mpl.use("agg")
+# astropy 6 would first ask the network for a table of the Earth's rotation
+iers.conf.auto_download = False
 # the same examples each time: a gate must not fail by chance
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
