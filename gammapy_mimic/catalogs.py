@@ -24,12 +24,14 @@ import os
 import re
 from functools import lru_cache
 from importlib.resources import files
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from gammapy.catalog import CATALOG_REGISTRY
+from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.files import naming
 
@@ -197,13 +199,13 @@ def _read(tag, folder):  # the folder only tells apart what is remembered
 
 
 def _read_from_disk(tag, folder):
-    absent = None
+    catalog_class = CATALOG_REGISTRY.get_cls(tag)
+    path = make_path(signature(catalog_class).parameters["filename"].default)
+    if not path.is_file():
+        # astropy 6 would answer a missing ECSV file with a TypeError
+        raise FileNotFoundError(f"{path} does not exist")
     with naming(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
-        try:
-            return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
-        except FileNotFoundError as error:
-            absent = error
-    raise absent
+        return _read_gammapy(catalog_class())
 
 
 def _read_gammapy(catalog):

@@ -7,11 +7,14 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 import yaml
+from astropy.utils import iers
 from faults import campaign_in
 from hypothesis import settings
 from runs import write_raw
 
 mpl.use("agg")
+# astropy 6 would first ask the network for a table of the Earth's rotation
+iers.conf.auto_download = False
 # the same examples each time: a gate must not fail by chance
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")

@@ -206,7 +206,6 @@ def test_configuration(settings, tmp_path):
 
 
 def test_older_gammapy_has_no_such_steps(monkeypatch):
-    pytest.importorskip("gammapy", minversion="2.1")
     from gammapy.workflow.steps import WorkflowStepBase
 
     monkeypatch.delattr(WorkflowStepBase, "inputs", raising=False)

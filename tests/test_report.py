@@ -92,6 +92,7 @@ def test_blind_unless_asked(blind, campaign):
 
 
 def test_mistakes(campaign, tmp_path):
+    (campaign / "report.html").touch()
     with pytest.raises(FileExistsError, match="use overwrite"):
         write_report(campaign)
     with pytest.raises(ValueError, match=r"has no config\.yaml: give the folder"):

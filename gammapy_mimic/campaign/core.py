@@ -20,7 +20,12 @@ from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.provenance import write_provenance
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.campaign.worker import Task, make_mimic, start_worker
+from gammapy_mimic.campaign.worker import (
+    Task,
+    make_mimic,
+    start_ray_worker,
+    start_worker,
+)
 from gammapy_mimic.compat import source_paths
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
@@ -416,7 +421,10 @@ class _Work:
 
 def _pool_options(n_jobs, backend):
     if backend == "ray":
-        return {"processes": n_jobs}
+        data = os.environ.get("GAMMAPY_DATA")
+        data = None if data is None else os.path.abspath(data)
+        options = {"initializer": start_ray_worker, "initargs": [data]}
+        return {"processes": n_jobs, **options}
     return {"processes": n_jobs, "initializer": start_worker}
 
 

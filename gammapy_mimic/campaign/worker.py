@@ -19,7 +19,7 @@ from gammapy_mimic.compat import events_header
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.output import check_replaceable, naming_file
 
-__all__ = ["Task", "make_mimic", "start_worker"]
+__all__ = ["Task", "make_mimic", "start_ray_worker", "start_worker"]
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,21 @@ def start_worker():
         # the campaign was killed and takes no results: end without a word
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def start_ray_worker(data):
+    """Let a process of a cluster read catalogs where the campaign would.
+
+    It has the environment of the shell that started the cluster.
+
+    Parameters
+    ----------
+    data : str or None
+        ``$GAMMAPY_DATA`` of the campaign, as absolute path; None if it is not set.
+    """
+    os.environ.pop("GAMMAPY_DATA", None)
+    if data is not None:
+        os.environ["GAMMAPY_DATA"] = data
 
 
 def _end_with_parent():

@@ -212,7 +212,7 @@ def measure(campaign, *, unblind=False, n_toys=30):
         at_position = target_significance([dataset], position, on_radius=ON_RADIUS)
         single.append(at_position.mimics[0])
         table = scramble_residuals(mimics)
-        table["MIMIC_SET"] = number
+        table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
     found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
     target = _of_target(campaign, position, geometry) if unblind else None

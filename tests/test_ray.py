@@ -1,0 +1,174 @@
+"""Campaigns with ray, on a cluster of this machine: the same as in one process."""
+
+import importlib.util
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+from runs import write_raw
+from test_campaign import contents, settings, write_config
+
+from gammapy_mimic.matching import PairTable
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs ray"
+)
+
+TARGETS, DONORS = range(1, 5), range(5, 17)
+TWO = ("--n-jobs", "2")
+RAY = (*TWO, "--backend", "ray")
+# files of the cluster's processes have another mode than those of the campaign's
+CLUSTER_UMASK, UMASK = 0o077, 0o022
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # or ray listens to the whole network on Linux, whatever address it is given
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+
+
+def program(name):
+    return str(Path(sys.executable).with_name(name))
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """Variables of ray; the paths of its sockets must not be long."""
+    others = {it: os.environ[it] for it in os.environ if not it.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        yield {**others, **ENVIRONMENT, "RAY_TMPDIR": folder}
+
+
+@pytest.fixture(scope="module")
+def address(environment, tmp_path_factory):
+    """Cluster that knows neither the campaign's folder nor where the data are."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program("ray"), "start", "--head", "--block", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    command += ["--num-cpus=2", "--object-store-memory=100000000"]
+    folder = tmp_path_factory.mktemp("cluster")
+    output = folder / "output"
+    options = {"cwd": folder, "env": environment, "umask": CLUSTER_UMASK}
+    with output.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, **options)
+        while "Ray runtime started" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Runs, and a catalog with one source 0.8 deg from their pointings."""
+    path = tmp_path_factory.mktemp("campaigns")
+    write_raw(["full"] * (len(TARGETS) + len(DONORS)), path / "raw", n_events=1000)
+    (path / "data" / "catalogs").mkdir(parents=True)
+    source = {"source_name": "2HWC J0534+223", "ra": 83.63, "dec": 22.3}
+    Table([source]).write(path / "data" / "catalogs" / "2HWC.ecsv")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder, environment):
+    """Start ``gammapy-mimic run`` in a folder of its own; it writes to ``out``."""
+
+    def start(name, *options, **variables):
+        changes = {"scramble": {"catalogs": ["2hwc"]}, "n_mimics": 3}
+        changes["donors"] = {"obs_ids": list(DONORS)}
+        config = settings(folder / "raw", "out", **changes)
+        config["observations"]["obs_ids"] = list(TARGETS)
+        (folder / name).mkdir(exist_ok=True)
+        write_config(folder / name / "config.yaml", config)
+        return subprocess.Popen(
+            [program("gammapy-mimic"), "run", "config.yaml", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder / name,
+            env={**environment, "GAMMAPY_DATA": str(folder / "data"), **variables},
+            umask=UMASK,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def reference(folder, run):
+    """Campaign of one process."""
+    code, output, _ = end_of(run("one"))
+    assert (code, output) == (0, "3 mimic sets with 12 runs (12 made, 0 kept) in out\n")
+    return contents(folder / "one" / "out")
+
+
+def end_of(process):
+    return process.wait(300), *process.communicate()
+
+
+def modes(path, pattern):
+    return {file.stat().st_mode & 0o777 for file in path.glob(pattern)}
+
+
+def test_two_processes(folder, run, reference):
+    end_of(run("two", *TWO))
+    assert contents(folder / "two" / "out") == reference
+
+
+def test_ray_of_its_own(folder, run, reference):
+    end_of(run("local", *RAY))
+    assert contents(folder / "local" / "out") == reference
+
+
+def test_cluster(folder, run, reference, address):
+    end_of(run("cluster", *RAY, RAY_ADDRESS=address))
+    out = folder / "cluster" / "out"
+    # the cluster has made the mimics, the campaign the rest
+    assert modes(out, "mimic_*/*.fits") == {0o666 & ~CLUSTER_UMASK}
+    assert modes(out, "mimic_*/*.gz") == {0o666 & ~UMASK}
+    assert contents(out) == reference
+
+
+def test_killed(folder, run, reference, address):
+    """Killed again and again, after one more mimic, and started again at once."""
+    out = folder / "killed" / "out"
+    for _ in range(3):
+        before = len(list(out.glob("mimic_*/*.fits")))
+        campaign = run("killed", *RAY, RAY_ADDRESS=address)
+        while len(list(out.glob("mimic_*/*.fits"))) <= before:
+            assert campaign.poll() is None
+            time.sleep(0.001)
+        campaign.kill()
+        end_of(campaign)
+    code, output, _ = end_of(run("killed", *RAY, RAY_ADDRESS=address))
+    assert code == 0
+    assert "0 kept" not in output
+    assert contents(out) == reference
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_broken_donor(folder, run, reference, address):
+    """What cannot be made is told in the same words."""
+    donor = PairTable.read(folder / "one" / "out" / "pairs.ecsv")["DONOR_OBS_ID"][0]
+    path = folder / "raw" / f"run_{donor}.fits"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:30000])
+    one = end_of(run("broken_one"))
+    ray = end_of(run("broken_ray", *RAY, RAY_ADDRESS=address))
+    path.write_bytes(whole)
+    assert one[0] == 1
+    assert f"from donor {donor} failed: " in one[1]
+    assert ray[:2] == one[:2]
+    out = contents(folder / "broken_one" / "out")
+    assert set(out) < set(reference)
+    assert contents(folder / "broken_ray" / "out") == out
