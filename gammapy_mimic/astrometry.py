@@ -82,7 +82,8 @@ def astrometry(site, tt1, tt2):
     hourly = _around(full)
     if hourly is None:
         location = EarthLocation.from_geodetic(*site)
-        time = Time(tt1, tt2, format="jd", scale="tt")
+        # astropy takes the scale that it is given for UT1 where it knows no UT1
+        time = Time(tt1, tt2, format="jd", scale="tt").utc
         # predictions, however old, are better than no run
         with iers.conf.set_temp("auto_max_age", None):
             return ErfaAstrom().apco(AltAz(obstime=time, location=location))
