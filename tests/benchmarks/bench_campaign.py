@@ -50,14 +50,14 @@ def bench_processes(runs, tmp_path, tell):
     for number in (1, 2, 1, 2):
         out = tmp_path / f"out_{number}_{len(seconds[number])}"
         start = time.perf_counter()
-        MimicCampaign(config(runs, out, 8)).run(number)
+        MimicCampaign(config(runs, out, 40)).run(number)
         seconds[number].append(time.perf_counter() - start)
     one, two = min(seconds[1]), min(seconds[2])
-    tell(f"80 mimics: {one:.1f} s, with two processes {two:.1f} s: {one / two:.2f}")
+    tell(f"400 mimics: {one:.1f} s, with two processes {two:.1f} s: {one / two:.2f}")
 
 
 def bench_memory(runs, tmp_path, tell):
-    for n_mimics, number in zip((1, 8, 32), count(), strict=False):
+    for n_mimics, number in zip((1, 8, 40), count(), strict=False):
         path = tmp_path / f"{number}.yaml"
         path.write_text(yaml.safe_dump(config(runs, tmp_path / str(number), n_mimics)))
         command = [sys.executable, "-W", "ignore", "-c", PEAK, str(path)]
