@@ -25,6 +25,7 @@ from gammapy_mimic import MimicCampaign, MimicMaker, check_datastore, write_data
 from gammapy_mimic.campaign import explain_run, overview
 from gammapy_mimic.campaign import folder as folder_module
 from gammapy_mimic.campaign.folder import CampaignFolder, write_text
+from gammapy_mimic.campaign.worker import make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
 
@@ -310,6 +311,28 @@ class TestResume:
         assert result.kept > 0
         assert contents(out) == contents(reference)
         assert not list(out.rglob("*.tmp"))
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_process_killed(self, raw, reference, tmp_path, monkeypatch):
+        """The system takes one of its processes, not the campaign itself."""
+        from gammapy_mimic.campaign import core
+
+        out = tmp_path / "out"
+        with monkeypatch.context() as patch:
+            patch.setattr(core, "make_mimic", _make_or_die)
+            with pytest.raises(
+                ChildProcessError, match="one of the 2 processes was killed"
+            ):
+                MimicCampaign(settings(raw, out)).run(2)
+        assert not list(out.rglob("*.tmp"))
+        assert MimicCampaign(settings(raw, out)).run(2).complete
+        assert contents(out) == contents(reference)
+
+
+def _make_or_die(task):
+    if (task.mimic_set, task.target.obs_id) == (1, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_mimic(task)
 
 
 def _flip_a_byte(path):
@@ -639,13 +662,13 @@ def test_memory_is_that_of_one_mimic(raw, tmp_path, monkeypatch):
 
     sizes = []
 
-    def spy(function, inputs, **kwargs):
-        sizes.append(len(inputs))
-        results = [function(*arguments) for arguments in inputs]
-        assert results == [None] * len(inputs)
+    def spy(function, tasks, *_):
+        sizes.append(len(tasks))
+        results = [function(task) for task in tasks]
+        assert results == [None] * len(tasks)
         return results
 
-    monkeypatch.setattr(core, "run_multiprocessing", spy)
+    monkeypatch.setattr(core, "run_tasks", spy)
     MimicCampaign(settings(raw, tmp_path / "out")).run()
     assert sizes == [1, 1, 1, 1]
 

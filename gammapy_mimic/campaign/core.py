@@ -12,20 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import yaml
 from gammapy.data import DataStore
-from gammapy.utils.parallel import run_multiprocessing
 
 from gammapy_mimic import __version__
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
+from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.provenance import write_provenance
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.campaign.worker import (
-    Task,
-    make_mimic,
-    start_ray_worker,
-    start_worker,
-)
+from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.compat import source_paths
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
@@ -212,7 +207,8 @@ class MimicCampaign:
             If another campaign is at work in the folder.
         OSError
             If a data store cannot be opened, or the folder cannot be written to, as on
-            a full disk: what is whole stays, and the campaign can be resumed.
+            a full disk, or a process was killed: what is whole stays, and the campaign
+            can be resumed.
         """
         self._check(n_jobs, parallel_backend, only)
         settings = self.config.mimic
@@ -311,14 +307,7 @@ class _Work:
                 while unfinished[0] < batch[0].mimic_set:
                     self._finish(unfinished.pop(0))
                 start = time.monotonic()
-                problems = run_multiprocessing(
-                    make_mimic,
-                    [(task,) for task in batch],
-                    backend=backend,
-                    pool_kwargs=_pool_options(n_jobs, backend),
-                    method="starmap",
-                    method_kwargs={"chunksize": 1},
-                )
+                problems = run_tasks(make_mimic, batch, n_jobs, backend)
                 self._note_failures(batch, problems)
                 bar.update(len(batch))
                 if n_jobs > 1:
@@ -417,15 +406,6 @@ class _Work:
             unpaired=tuple(self._unpaired),
             failed=tuple(self._failed),
         )
-
-
-def _pool_options(n_jobs, backend):
-    if backend == "ray":
-        data = os.environ.get("GAMMAPY_DATA")
-        data = None if data is None else os.path.abspath(data)
-        options = {"initializer": start_ray_worker, "initargs": [data]}
-        return {"processes": n_jobs, **options}
-    return {"processes": n_jobs, "initializer": start_worker}
 
 
 def _write_pairs(folder, pairs):

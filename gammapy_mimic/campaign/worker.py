@@ -2,10 +2,6 @@
 
 import errno
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +15,7 @@ from gammapy_mimic.compat import events_header
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.output import check_replaceable, naming_file
 
-__all__ = ["Task", "make_mimic", "start_ray_worker", "start_worker"]
+__all__ = ["Task", "make_mimic"]
 
 log = logging.getLogger(__name__)
 
@@ -140,33 +136,3 @@ def _check_time(run, mjd):
             f"{dates[1]} by the obs-index, from which its zenith angle was taken: mend "
             "TSTART, TSTOP, MJDREFI, MJDREFF or TIMESYS there"
         )
-
-
-def start_worker():
-    """Prepare a process of a pool to end with the campaign, however that ends."""
-    # an interrupt from the keyboard goes to all; the campaign alone answers it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGPIPE"):
-        # the campaign was killed and takes no results: end without a word
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def start_ray_worker(data):
-    """Let a process of a cluster read catalogs where the campaign would.
-
-    It has the environment of the shell that started the cluster.
-
-    Parameters
-    ----------
-    data : str or None
-        ``$GAMMAPY_DATA`` of the campaign, as absolute path; None if it is not set.
-    """
-    os.environ.pop("GAMMAPY_DATA", None)
-    if data is not None:
-        os.environ["GAMMAPY_DATA"] = data
-
-
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)
