@@ -313,6 +313,22 @@ class TestResume:
         assert not list(out.rglob("*.tmp"))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_interrupted(self, raw, reference, tmp_path, monkeypatch, n_jobs):
+        """Interrupted from the keyboard, which reaches all processes."""
+        from gammapy_mimic.campaign import core
+
+        out = tmp_path / "out"
+        campaign = MimicCampaign(settings(raw, out))
+        with monkeypatch.context() as patch:
+            patch.setattr(core, "make_mimic", _make_slowly)
+            code = _run_and_kill(campaign, out, n_jobs, 0.1, os.killpg, signal.SIGINT)
+        assert code == 130
+        assert not list(out.rglob("*.tmp"))
+        assert campaign.run(n_jobs).kept > 0
+        assert contents(out) == contents(reference)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_process_killed(self, raw, reference, tmp_path, monkeypatch):
         """The system takes one of its processes, not the campaign itself."""
         from gammapy_mimic.campaign import core
@@ -329,6 +345,12 @@ class TestResume:
         assert contents(out) == contents(reference)
 
 
+def _make_slowly(task):
+    problem = make_mimic(task)
+    time.sleep(0.5)
+    return problem
+
+
 def _make_or_die(task):
     if (task.mimic_set, task.target.obs_id) == (1, 2):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -341,20 +363,28 @@ def _flip_a_byte(path):
     path.write_bytes(content)
 
 
-def _run_and_kill(campaign, out, n_jobs, delay):
-    """Run a campaign in a process of its own; kill it after one more mimic."""
+def _run_and_kill(campaign, out, n_jobs, delay, kill=os.kill, number=signal.SIGKILL):
+    """Run a campaign in a process of its own; kill it after one more mimic.
+
+    Gives its exit code if it ends in a way of its own.
+    """
     before = len(list(out.glob("mimic_*/*.fits")))
     process = os.fork()
     if not process:
-        campaign.run(n_jobs)
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            campaign.run(n_jobs)
+        except KeyboardInterrupt:
+            os._exit(130)
         os._exit(0)
     while len(list(out.glob("mimic_*/*.fits"))) <= before:
         time.sleep(0.001)
         if os.waitpid(process, os.WNOHANG) != (0, 0):
-            return
+            return None
     time.sleep(delay)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    kill(process, number)
+    return os.WEXITSTATUS(os.waitpid(process, 0)[1])
 
 
 class TestFolder:
