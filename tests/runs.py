@@ -8,6 +8,9 @@ Truth: events lie in the good time intervals; with ``draw="background"`` they fo
 `background_rate`, which is also what the background model of the run holds.
 """
 
+import gzip
+import pickle
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -669,6 +672,23 @@ def make_hdulist(
 
     irfs = [_irf_hdu(name, spec, obs_id) for name in irf_classes(kind)]
     return fits.HDUList([fits.PrimaryHDU(), events, gti_hdu, *irfs])
+
+
+_CONTENTS = {}
+
+
+def write_file(path, kind="full", **kwargs):
+    """Write a run to a file; arguments of `make_hdulist`. Gives the path.
+
+    Tests ask for the same few runs again and again: each is made once.
+    """
+    key = pickle.dumps((kind, kwargs))
+    if key not in _CONTENTS:
+        make_hdulist(kind, **kwargs).writeto(stream := BytesIO())
+        _CONTENTS[key] = stream.getvalue()
+    path, content = Path(path), _CONTENTS[key]
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
 
 
 def _event_list(hdu):

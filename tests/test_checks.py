@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from gammapy.data import DataStore
-from runs import FULL_ENCLOSURE, KINDS, irf_classes, make_hdulist, write_raw
+from runs import FULL_ENCLOSURE, KINDS, irf_classes, write_file, write_raw
 
 from gammapy_mimic import check_datastore, write_datastore
 from gammapy_mimic.checks.standard import (
@@ -702,7 +702,7 @@ def test_garbage_never_crashes(store):
 
 def test_unmentioned_files(store):
     path = store()
-    make_hdulist("full", obs_id=2, n_events=2).writeto(path / "run_2.fits")
+    write_file(path / "run_2.fits", obs_id=2, n_events=2)
     # another store inside is not part of this one
     write_raw("full", path / "inner", n_events=2)
     (row,) = check_datastore(path)

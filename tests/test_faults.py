@@ -8,7 +8,7 @@ import yaml
 from astropy import units as u
 from click.testing import CliRunner
 from faults import FAULTS
-from runs import POINTING, make_hdulist
+from runs import POINTING, write_file
 from test_campaign import TARGETS, contents, raw, settings  # noqa: F401
 
 from gammapy_mimic import (
@@ -29,7 +29,7 @@ def files(tmp_path):
     """Files of a target, run 7, and a donor, run 8."""
     paths = tmp_path / "target.fits", tmp_path / "donor.fits"
     for path, obs_id in zip(paths, (7, 8), strict=True):
-        make_hdulist(obs_id=obs_id, n_events=20).writeto(path)
+        write_file(path, obs_id=obs_id, n_events=20)
     return paths
 
 

@@ -27,7 +27,7 @@ from faults import (
     tiny_disk,
 )
 from gammapy.data import DataStore
-from runs import make_hdulist, open_raw
+from runs import open_raw, write_file
 
 from gammapy_mimic import LocationFaker, simulate_datastore, write_datastore
 from gammapy_mimic.report import page, write_report
@@ -158,7 +158,7 @@ def _convert(folder, **options):
 
 def test_file_to_file(tmp_path):
     for name, obs_id in (("target", 7), ("donor", 8)):
-        make_hdulist(obs_id=obs_id, n_events=20).writeto(tmp_path / f"{name}.fits")
+        write_file(tmp_path / f"{name}.fits", obs_id=obs_id, n_events=20)
     (tmp_path / "out").mkdir()
     error, left = in_child(_write_on_full_disk, _convert, tmp_path / "out", 40)
     assert "No space left on device" in error

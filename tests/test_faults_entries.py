@@ -21,7 +21,7 @@ from faults import (
     without_hdu,
 )
 from gammapy.data import DataStore, Observations
-from runs import POINTING, make_hdulist, make_run, write_raw
+from runs import POINTING, make_run, write_file, write_raw
 
 from gammapy_mimic import (
     AnnulusScrambler,
@@ -167,7 +167,7 @@ class TestTwice:
         """From file to file the runs are known by their files."""
         paths = [tmp_path / name for name in ("target.fits", "donor.fits", "out.fits")]
         for number, path in enumerate(paths[:2]):
-            make_hdulist(obs_id=7, n_events=20 + number).writeto(path)
+            write_file(path, obs_id=7, n_events=20 + number)
         LocationFaker().convert_fov(*paths)
         assert len(compat.open_run(paths[2]).events.table) == 21
 
@@ -193,7 +193,7 @@ def files(tmp_path):
     """Files of a target, run 7, and a donor, run 8, of 1680 s each."""
     paths = tmp_path / "target.fits", tmp_path / "donor.fits"
     for path, obs_id in zip(paths, (7, 8), strict=True):
-        make_hdulist(obs_id=obs_id, n_events=50).writeto(path)
+        write_file(path, obs_id=obs_id, n_events=50)
     return paths
 
 

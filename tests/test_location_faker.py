@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import Observation
 from numpy.testing import assert_allclose, assert_array_equal
-from runs import KINDS, POINTING, make_hdulist, specification
+from runs import KINDS, POINTING, specification, write_file
 
 from gammapy_mimic import LocationFaker, MimicMaker, compat
 from gammapy_mimic.residuals import scramble_residuals
@@ -28,7 +28,7 @@ def files(tmp_path):
     def make(kind="full", suffix=".fits", n_events=300):
         paths = tmp_path / f"12345{suffix}", tmp_path / f"98765{suffix}"
         for path, options in zip(paths, (TARGET, {"obs_id": 8}), strict=True):
-            make_hdulist(kind, n_events=n_events, **options).writeto(path)
+            write_file(path, kind, n_events=n_events, **options)
         return paths
 
     return make

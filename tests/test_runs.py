@@ -12,7 +12,7 @@ from gammapy.irf import FoVAlignment
 from gammapy.makers import MapDatasetMaker
 from gammapy.maps import MapAxis, WcsGeom
 from numpy.testing import assert_allclose, assert_array_equal
-from runs import KINDS, make_hdulist, make_run, open_raw, write_raw
+from runs import KINDS, make_run, open_raw, write_file, write_raw
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,7 @@ def test_memory_equals_store(kind, stored):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_observation_read(kind, tmp_path):
-    path = tmp_path / "run.fits"
-    make_hdulist(kind, obs_id=7, n_events=5).writeto(path)
+    path = write_file(tmp_path / "run.fits", kind, obs_id=7, n_events=5)
     observation = Observation.read(path)
     assert observation.obs_id == 7
     expected = {name.split("_")[0] for name in runs.irf_classes(kind)}
