@@ -686,23 +686,6 @@ class TestOverview:
             explain_run(pairs, 99)
 
 
-def test_memory_is_that_of_one_mimic(raw, tmp_path, monkeypatch):
-    """No task, run or result is held until the end: counted by what comes back."""
-    from gammapy_mimic.campaign import core
-
-    sizes = []
-
-    def spy(function, tasks, *_):
-        sizes.append(len(tasks))
-        results = [function(task) for task in tasks]
-        assert results == [None] * len(tasks)
-        return results
-
-    monkeypatch.setattr(core, "run_tasks", spy)
-    MimicCampaign(settings(raw, tmp_path / "out")).run()
-    assert sizes == [1, 1, 1, 1]
-
-
 def test_one_progress_bar(raw, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pbar, "SHOW_PROGRESS_BAR", True)
     MimicCampaign(settings(raw, tmp_path / "out")).run()

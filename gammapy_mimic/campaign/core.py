@@ -2,11 +2,10 @@
 
 import hashlib
 import importlib.util
-import itertools
 import json
 import logging
 import os
-import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +33,6 @@ __all__ = ["MimicCampaign"]
 log = logging.getLogger(__name__)
 
 _BACKENDS = ("multiprocessing", "ray")
-# mimics a process gets at first; the pool is started anew for each batch
-_PER_PROCESS = {"multiprocessing": 32, "ray": 1024}
-# how long a later batch may take, after which the progress is told
-_BATCH_S = 20
 
 _ANALYSIS_HEADER = """\
 # The analysis of the targets, for the mimics of this folder. Paths are relative to
@@ -273,7 +268,7 @@ class _Work:
             )
         }
         self._read_pairs()
-        self._runs, self._checksums = {}, {}
+        self._runs, self._checksums, self._analyses = {}, {}, {}
         self._settings_text = config.mimic.model_dump_json(
             exclude={"outdir", "n_mimics", "match", "donors"}
         )
@@ -298,21 +293,18 @@ class _Work:
         """Make what is not there, and the indices of all sets."""
         for mimic_set in self.sets:
             self.folder.keep_only(mimic_set, set(self._donor_of[mimic_set]))
-        size = 1 if n_jobs == 1 else n_jobs * _PER_PROCESS[backend]
         unfinished = list(self.sets)
         number = sum(len(donor_of) for donor_of in self._donor_of.values())
-        with one_bar(number, "Mimics") as bar:
-            tasks = self._tasks(bar)
-            while batch := list(itertools.islice(tasks, size)):
-                while unfinished[0] < batch[0].mimic_set:
+        with (
+            one_bar(number, "Mimics") as bar,
+            closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
+        ):
+            for task, problem in made:
+                # the processes go on meanwhile
+                while unfinished[0] < task.mimic_set:
                     self._finish(unfinished.pop(0))
-                start = time.monotonic()
-                problems = run_tasks(make_mimic, batch, n_jobs, backend)
-                self._note_failures(batch, problems)
-                bar.update(len(batch))
-                if n_jobs > 1:
-                    rate = len(batch) / (time.monotonic() - start)
-                    size = max(size, int(rate * _BATCH_S))
+                self._note(task, problem)
+                bar.update(1)
         for mimic_set in unfinished:
             self._finish(mimic_set)
 
@@ -368,11 +360,10 @@ class _Work:
                 self._checksums[path] = None
         return self._checksums[path]
 
-    def _note_failures(self, batch, problems):
-        for task, problem in zip(batch, problems, strict=True):
-            if problem is not None:
-                ids = int(task.target.obs_id), int(task.donor.obs_id)
-                self._failed.append((task.mimic_set, *ids, problem))
+    def _note(self, task, problem):
+        if problem is not None:
+            ids = int(task.target.obs_id), int(task.donor.obs_id)
+            self._failed.append((task.mimic_set, *ids, problem))
 
     def _finish(self, mimic_set):
         """Write the index and the analysis of a set."""
@@ -387,15 +378,18 @@ class _Work:
         with naming_file(writer.path):
             writer.write_index([record["rows"] for record in records])
         ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
-        text = _analysis(self.config, writer.path, ids)
-        write_text(writer.path / "analysis.yaml", [text])
+        if tuple(ids) not in self._analyses:
+            # the same seen from each of the folders, which are side by side
+            self._analyses[tuple(ids)] = _analysis(self.config, writer.path, ids)
+        header = _ANALYSIS_HEADER.format(name=writer.path.name)
+        write_text(writer.path / "analysis.yaml", [header, self._analyses[tuple(ids)]])
 
     def result(self):
         """Outcome, for the user."""
         number = sum(len(donor_of) for donor_of in self._donor_of.values())
         paths = [self.folder.store_path(mimic_set) for mimic_set in self.sets]
         pairs = self.inputs.pairs
-        missing = {target: _reasons(pairs)[target] for target in pairs.missing}
+        missing = _reasons(pairs)
         missing |= {it: f"target {it}: {why}" for it, why in pairs.left_out.items()}
         return CampaignResult(
             outdir=self.folder.path,
@@ -440,8 +434,7 @@ def _analysis(config, folder, obs_ids):
     background, general = settings["datasets"]["background"], settings["general"]
     for section, key in ((background, "exclusion"), (general, "models_file")):
         section[key] = _relative(section[key], folder)
-    header = _ANALYSIS_HEADER.format(name=folder.name)
-    return header + yaml.safe_dump(settings, sort_keys=False, indent=4)
+    return yaml.safe_dump(settings, sort_keys=False, indent=4)
 
 
 def _relative(path, folder):
