@@ -194,24 +194,6 @@ def as_dict(header):
     return cards
 
 
-def _whole_keyword(key, text, start):
-    """Keyword of a card, also if it is longer than eight characters."""
-    if key != "HIERARCH":
-        return key
-    return fits.Card.fromstring(text[start : start + LENGTH]).keyword.upper()
-
-
-def _value(key, card):
-    """Value of a card."""
-    if key in COMMENTARY:
-        return card[8:].rstrip()
-    match = _PLAIN.fullmatch(card, 8)
-    if match is None:
-        value = fits.Card.fromstring(card).value
-        return None if isinstance(value, fits.card.Undefined) else value
-    return _CONVERT[match.lastindex](match[match.lastindex])
-
-
 def card_image(keyword, value):
     """Write a card.
 
