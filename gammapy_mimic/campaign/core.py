@@ -178,7 +178,9 @@ class MimicCampaign:
         Parameters
         ----------
         n_jobs : int, optional
-            Number of processes. Default is 1.
+            Number of processes. With more than one, a script has to guard its calls by
+            ``if __name__ == "__main__":`` where processes import it (macOS, Windows,
+            Python 3.14). Default is 1.
         parallel_backend : {"multiprocessing", "ray"}, optional
             With "ray" the processes may be on other machines. Default is
             "multiprocessing".

@@ -299,7 +299,7 @@ class CampaignFolder:
     def clean_on_error(self, only=None):
         """Context after whose failure no half files are left; see `remove_temporary`.
 
-        Processes of the pool are ended in the middle of their work.
+        A process that was killed, or one of ray's pool, ends in the middle of its work.
         """
         try:
             yield
