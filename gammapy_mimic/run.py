@@ -115,9 +115,20 @@ class Run:
         -------
         run : `Run`
             The same run.
+
+        Raises
+        ------
+        ValueError
+            If its good time intervals have no single start and stop each.
         """
         header, seconds = compat.events_header(observation), np.zeros(0)
         gti = observation.gti
+        shapes = {gti.time_start.shape, gti.time_stop.shape}
+        if len(shapes) > 1 or max(map(len, shapes)) > 1:
+            raise ValueError(
+                f"run {observation.obs_id}: START and STOP of its good time intervals "
+                "(GTI) must be one number in each row"
+            )
         with naming(f"run {observation.obs_id}: reference time of EVENTS"):
             reference = header_reference(header) or gti.time_ref
         if events is not None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy import units as u
+from astropy.io import fits
 from faults import (
     FAULTS,
     INDEX_FAULTS,
@@ -198,6 +199,27 @@ def files(tmp_path):
 
 
 class TestGoodTime:
+    @pytest.mark.parametrize("names", [["START"], ["STOP"], ["START", "STOP"]])
+    def test_several_numbers_in_a_row(self, files, names):
+        def change(hdulist):
+            old = hdulist["GTI"]
+            columns = [
+                fits.Column(c.name, "2D", c.unit, array=np.c_[c.array, c.array])
+                if c.name in names
+                else c
+                for c in old.columns
+            ]
+            new = fits.BinTableHDU.from_columns(columns, old.header, name="GTI")
+            hdulist[hdulist.index_of("GTI")] = new
+
+        change_hdus(change)(files[1])
+        for use in (
+            lambda run: AnnulusScrambler(SOURCE).run(run),
+            lambda run: MimicMaker().run(compat.open_run(files[0]), run),
+        ):
+            with pytest.raises(ValueError, match=r"run 8|donor\.fits"):
+                use(compat.open_run(files[1]))
+
     @pytest.mark.parametrize("crop", [False, True])
     def test_order_does_not_matter(self, files, tmp_path, crop):
         """The same intervals come out as of ordered ones."""
