@@ -25,6 +25,7 @@ from gammapy_mimic import MimicCampaign, MimicMaker, check_datastore, write_data
 from gammapy_mimic.campaign import explain_run, overview
 from gammapy_mimic.campaign import folder as folder_module
 from gammapy_mimic.campaign.folder import CampaignFolder, write_text
+from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.worker import make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
@@ -684,6 +685,28 @@ class TestOverview:
         assert "As a target, run 1 fits 3 of 4 donors: 3, 4, 5" in explain_run(pairs, 1)
         with pytest.raises(ValueError, match="neither a target nor a possible donor"):
             explain_run(pairs, 99)
+
+
+def test_memory_is_that_of_one_mimic(raw, tmp_path, monkeypatch):
+    """No task, run or result is held until the end: counted by what comes back."""
+    from gammapy_mimic.campaign import core
+
+    in_advance, taken = [], []
+
+    def counted(tasks):
+        for task in tasks:
+            taken.append(task.fingerprint)
+            yield task
+
+    def spy(function, tasks, *options):
+        for task, result in run_tasks(function, counted(tasks), *options):
+            assert result is None
+            in_advance.append(len(taken) - len(in_advance))
+            yield task, result
+
+    monkeypatch.setattr(core, "run_tasks", spy)
+    MimicCampaign(settings(raw, tmp_path / "out")).run()
+    assert in_advance == [1, 1, 1, 1]
 
 
 def test_one_progress_bar(raw, tmp_path, monkeypatch, capsys):
