@@ -20,7 +20,7 @@ _PUBLIC = {
     "PairTable": "matching",
     "check_datastore": "checks",
     "known_sources": "sources",
-    "scramble_residuals": "residuals",
+    "scramble_residuals": "scramble",
     "simulate_datastore": "simulation",
     "write_datastore": "writer",
 }

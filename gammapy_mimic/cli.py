@@ -132,9 +132,9 @@ def init(file, source, overwrite):
     if source is not None:
         text = _run(_read_text, source)
     text = _run(template, text, file=source)
-    from gammapy_mimic.output import whole_file
+    from gammapy_mimic.io.output import atomic_write
 
-    with _errors_told(), whole_file(path) as new:
+    with _errors_told(), atomic_write(path) as new:
         new.write(text)
     click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
 
@@ -150,8 +150,8 @@ def pairs(file, why, write, plot):
     """Show which donors there are for the targets of FILE, without making mimics."""
     _set_up()
     from gammapy_mimic.campaign import MimicCampaign, explain_run, overview
-    from gammapy_mimic.ecsv import write_ecsv
-    from gammapy_mimic.output import save_figure
+    from gammapy_mimic.io.ecsv import write_ecsv
+    from gammapy_mimic.io.output import save_figure
 
     campaign = _run(MimicCampaign.from_yaml, file)
     with _no_warning_of_missing_donors():

@@ -17,13 +17,13 @@ from gammapy.utils.pbar import progress_bar
 from regions import CircleSkyRegion
 
 from gammapy_mimic.checks import open_store
-from gammapy_mimic.ecsv import write_ecsv
+from gammapy_mimic.io.ecsv import write_ecsv
+from gammapy_mimic.io.output import save_figure
 from gammapy_mimic.matching import DonorMatcher
-from gammapy_mimic.mimic import MimicMaker
-from gammapy_mimic.output import save_figure
+from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
-from gammapy_mimic.residuals import scramble_residuals, scramble_seed
-from gammapy_mimic.scramble import AnnulusScrambler
+from gammapy_mimic.scramble.residuals import scramble_residuals, scramble_seed
+from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.simulation import simulate_datastore
 from gammapy_mimic.writer import write_datastore
 

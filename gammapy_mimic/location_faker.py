@@ -5,9 +5,9 @@ import logging
 from astropy import units as u
 from gammapy.utils.scripts import make_path
 
-from gammapy_mimic import compat
-from gammapy_mimic.mimic import MimicMaker
-from gammapy_mimic.scramble import AnnulusScrambler
+from gammapy_mimic.data import compat
+from gammapy_mimic.mimic.maker import MimicMaker
+from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.writer import write_run
 
 __all__ = ["LocationFaker"]

@@ -5,9 +5,9 @@ from astropy import units as u
 from gammapy.maps import Map
 from matplotlib.figure import Figure
 
-from gammapy_mimic.events import event_positions
-from gammapy_mimic.geometry import offset_azimuth
-from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic.scramble.residuals import scramble_residuals
+from gammapy_mimic.sky.events import event_positions
+from gammapy_mimic.sky.geometry import offset_azimuth
 
 __all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
 

@@ -7,17 +7,19 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 import yaml
+from astropy import units as u
 from astropy.utils import iers
-from faults import campaign_in
-from hypothesis import settings
-from runs import write_raw
+from helpers.campaigns import OBJECTS, settings
+from helpers.faults import campaign_in
+from helpers.runs import POINTING, write_raw
+from hypothesis import settings as hypothesis_settings
 
 mpl.use("agg")
 # astropy 6 would first ask the network for a table of the Earth's rotation
 iers.conf.auto_download = False
 # the same examples each time: a gate must not fail by chance
-settings.register_profile("same", derandomize=True)
-settings.load_profile("same")
+hypothesis_settings.register_profile("same", derandomize=True)
+hypothesis_settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items):
@@ -65,7 +67,30 @@ def made(tiny, tiny_reference):
     """The campaign `tiny`, done; its files may be damaged."""
     shutil.copytree(tiny_reference, tiny.out)
     config = tiny.out / "config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    settings["observations"]["datastore"] = str(tiny.store)
-    config.write_text(yaml.safe_dump(settings))
+    content = yaml.safe_load(config.read_text())
+    content["observations"]["datastore"] = str(tiny.store)
+    config.write_text(yaml.safe_dump(content))
     return tiny
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory):
+    """Store with two targets and four donors, one of which fits no target."""
+    runs = [
+        {"obs_id": i, "header": {"OBJECT": name}, "n_events": 60}
+        for i, name in OBJECTS.items()
+    ]
+    # 41 deg of altitude for the others; 20 deg less is an airmass of 2.8, not 1.5
+    runs[-1]["pointing"] = POINTING.directional_offset_by(0 * u.deg, 20 * u.deg)
+    return write_raw(["full"] * len(runs), tmp_path_factory.mktemp("raw"), runs=runs)
+
+
+@pytest.fixture(scope="session")
+def reference(raw, tmp_path_factory):
+    """Campaign that nobody has disturbed."""
+    from gammapy_mimic import MimicCampaign
+
+    out = tmp_path_factory.mktemp("reference") / "out"
+    result = MimicCampaign(settings(raw, out)).run()
+    assert result.complete
+    return out

@@ -209,16 +209,16 @@ def test_older_gammapy_has_no_such_steps(monkeypatch):
     from gammapy.workflow.steps import WorkflowStepBase
 
     monkeypatch.delattr(WorkflowStepBase, "inputs", raising=False)
-    monkeypatch.delitem(sys.modules, "gammapy_mimic.workflow", raising=False)
+    monkeypatch.delitem(sys.modules, "gammapy_mimic.analysis.workflow", raising=False)
     with pytest.raises(ImportError, match=r"needs gammapy 2\.1"):
-        importlib.import_module("gammapy_mimic.workflow")
+        importlib.import_module("gammapy_mimic.analysis.workflow")
 
 
 def test_step_of_a_workflow(settings):
     pytest.importorskip("gammapy", minversion="2.1")
     from gammapy import workflow
 
-    from gammapy_mimic.workflow import MimicWorkflowConfig
+    from gammapy_mimic.analysis.workflow import MimicWorkflowConfig
 
     del settings["mimic"]["outdir"]
     config = MimicWorkflowConfig(

@@ -10,8 +10,8 @@ from astropy.coordinates import AltAz, EarthLocation
 from astropy.coordinates.erfa_astrom import ErfaAstrom
 from astropy.time import Time
 
-from gammapy_mimic import astrometry as module
-from gammapy_mimic.astrometry import astrometry, from_horizon, tt_days
+from gammapy_mimic.sky import astrometry as module
+from gammapy_mimic.sky.astrometry import astrometry, from_horizon, tt_days
 
 SITE = (16.5, -23.27, 1835.0)
 TOLERANCE = {"eb": 1e-8, "eh": 1e-8, "em": 1e-8}

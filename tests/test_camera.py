@@ -12,8 +12,8 @@ from gammapy.irf import FoVAlignment
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gammapy_mimic.astrometry import tt_days
-from gammapy_mimic.camera import Camera, Mount, transfer
+from gammapy_mimic.sky.astrometry import tt_days
+from gammapy_mimic.sky.camera import Camera, Pointing, transfer
 
 SITES = {
     "H.E.S.S.": EarthLocation.from_geodetic(16.5 * u.deg, -23.27 * u.deg, 1835 * u.m),
@@ -33,7 +33,7 @@ def make_run(pointing, site="H.E.S.S."):
 
 def camera_of(run, time):
     seconds = (time - time[0]).to_value("s")
-    return Camera(Mount.of(run), tt_days(time[0]), seconds)
+    return Camera(Pointing.from_observation(run), tt_days(time[0]), seconds)
 
 
 def distances(run, time, seed=0, width=5.0):
@@ -130,10 +130,10 @@ def test_transfer_is_there_and_back_in_another_camera():
         tt_days(Time(start)) for start in ("2021-03-04T22:10", "2004-12-08T01:00")
     ]
     seconds = np.random.default_rng(3).uniform(0, 1700, 300)
-    mounts = [Mount.of(run) for run in runs]
+    pointings = [Pointing.from_observation(run) for run in runs]
     lon, lat = np.random.default_rng(4).uniform(-3, 3, (2, 300))
     lon, lat = lon + 84, lat + 22
-    ends = [*zip(mounts, origins, strict=True)]
+    ends = [*zip(pointings, origins, strict=True)]
     cameras = [Camera(*end, seconds) for end in ends]
     expected = cameras[1].to_sky(*cameras[0].to_fov(lon, lat))
     np.testing.assert_allclose(transfer(*ends, seconds, lon, lat), expected, atol=1e-11)
@@ -147,7 +147,7 @@ def test_pointing_in_the_horizon(dec):
     time = Time("2021-03-04T22:10:00", scale="utc")
     frame = AltAz(obstime=time, location=run.observatory_earth_location)
     altaz = run.pointing.fixed_icrs.transform_to(frame)
-    found = Mount.of(run).horizon(tt_days(time))
+    found = Pointing.from_observation(run).horizon(tt_days(time))
     np.testing.assert_allclose(found, [altaz.az.deg, altaz.alt.deg], atol=1e-9)
 
 

@@ -14,14 +14,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from astropy import units as u
 from astropy.table import Table
 from gammapy.analysis import Analysis, AnalysisConfig
 from gammapy.data import DataStore
 from gammapy.utils import pbar
-from runs import POINTING, write_raw
+from helpers.campaigns import (
+    DONORS,
+    FAR,
+    TARGETS,
+    contents,
+    settings,
+)
 
-from gammapy_mimic import MimicCampaign, MimicMaker, check_datastore, write_datastore
+from gammapy_mimic import (
+    MimicCampaign,
+    MimicMaker,
+    check_datastore,
+    write_datastore,
+)
 from gammapy_mimic.campaign import explain_run, overview
 from gammapy_mimic.campaign import folder as folder_module
 from gammapy_mimic.campaign.folder import CampaignFolder, write_text
@@ -29,68 +39,6 @@ from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.worker import make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
-
-TARGETS = (1, 2)
-DONORS = (3, 4, 5)
-FAR = 6  # too far from the targets in airmass
-# OBJECT is what "where" selects by
-OBJECTS = dict.fromkeys(TARGETS, "Crab") | dict.fromkeys((*DONORS, FAR), "Off data")
-
-
-@pytest.fixture(scope="session")
-def raw(tmp_path_factory):
-    """Store with two targets and four donors, one of which fits no target."""
-    runs = [
-        {"obs_id": i, "header": {"OBJECT": name}, "n_events": 60}
-        for i, name in OBJECTS.items()
-    ]
-    # 41 deg of altitude for the others; 20 deg less is an airmass of 2.8, not 1.5
-    runs[-1]["pointing"] = POINTING.directional_offset_by(0 * u.deg, 20 * u.deg)
-    return write_raw(["full"] * len(runs), tmp_path_factory.mktemp("raw"), runs=runs)
-
-
-@pytest.fixture(scope="session")
-def reference(raw, tmp_path_factory):
-    """Campaign that nobody has disturbed."""
-    out = tmp_path_factory.mktemp("reference") / "out"
-    result = MimicCampaign(settings(raw, out)).run()
-    assert result.complete
-    return out
-
-
-def settings(raw, out, **changes):
-    mimic = {
-        "donors": {"where": {"OBJECT": "Off data"}},
-        "scramble": {
-            "catalogs": [],
-            # 0.8 deg from the pointing
-            "also": [{"name": "blob", "lon": "83.63 deg", "lat": "22.3 deg"}],
-        },
-        "n_mimics": 2,
-        "random_state": 7,
-        "outdir": str(out),
-    }
-    return {
-        "observations": {"datastore": str(raw), "obs_ids": list(TARGETS)},
-        "datasets": {"type": "3d"},
-        "mimic": {**mimic, **changes},
-    }
-
-
-def write_config(path, content):
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def contents(out):
-    """Bytes of all that belongs to the result."""
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-        and ".campaign" not in path.parts
-        and path.name != "config.yaml"
-    }
 
 
 def copied(reference, tmp_path):

@@ -7,7 +7,7 @@ from astropy.io import fits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gammapy_mimic.cards import (
+from gammapy_mimic.io.cards import (
     Header,
     as_dict,
     card_image,

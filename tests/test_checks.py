@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from gammapy.data import DataStore
-from runs import FULL_ENCLOSURE, KINDS, irf_classes, write_file, write_raw
+from helpers.runs import FULL_ENCLOSURE, KINDS, irf_classes, write_file, write_raw
 
 from gammapy_mimic import check_datastore, write_datastore
 from gammapy_mimic.checks.standard import (

@@ -8,7 +8,7 @@ import yaml
 from astropy.table import Table
 from click.testing import CliRunner
 from gammapy.utils import pbar
-from runs import write_raw
+from helpers.runs import write_raw
 
 from gammapy_mimic import __version__
 from gammapy_mimic.cli import main

@@ -17,7 +17,7 @@ from gammapy_mimic.config import (
 from gammapy_mimic.config.template import _SECTION
 from gammapy_mimic.matching import FEATURES, DonorMatcher
 from gammapy_mimic.matching.cuts import RESERVED
-from gammapy_mimic.mimic import MimicMaker
+from gammapy_mimic.mimic.maker import MimicMaker
 
 FULL = """
 observations: {datastore: $GAMMAPY_DATA/hess-dl3-dr1, obs_ids: [23523, 23526]}

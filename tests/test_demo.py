@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from gammapy.data import DataStore
-from runs import POINTING, open_raw
+from helpers.runs import POINTING, open_raw
 
 from gammapy_mimic import check_datastore
 from gammapy_mimic.demo import run_demo

@@ -5,18 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import runs
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 from gammapy.data import GTI, FixedPointingInfo, Observation
 from gammapy.utils.time import time_ref_from_dict
+from helpers import runs
 from numpy.testing import assert_allclose
 
-from gammapy_mimic import compat, gadf
-from gammapy_mimic.astrometry import tt_days
-from gammapy_mimic.camera import Mount
-from gammapy_mimic.run import Run, gti_seconds
+from gammapy_mimic.data import compat
+from gammapy_mimic.data.run import Run, gti_seconds
+from gammapy_mimic.io import gadf
+from gammapy_mimic.sky.astrometry import tt_days
+from gammapy_mimic.sky.camera import Pointing
 
 HESS_REFERENCE = {"MJDREFI": 51910, "MJDREFF": 0.000742870370370241, "TIMESYS": "TT"}
 REFERENCES = [
@@ -107,7 +108,9 @@ def test_text_as_mjdreff_is_understood():
 def test_location_keywords():
     location = EarthLocation.from_geodetic(16.5, -23.27, 1835)
     pointing = FixedPointingInfo(fixed_icrs=runs.POINTING)
-    site = Mount.of(Observation(pointing=pointing, location=location)).site
+    site = Pointing.from_observation(
+        Observation(pointing=pointing, location=location)
+    ).site
     keywords = gadf.location_keywords(site)
     assert_allclose([*keywords.values()], [16.5, -23.27, 1835], rtol=1e-12)
     header = {"GEOLON": 16.5, "GEOLAT": -23.27, "ALTITUDE": 1835.0}
@@ -118,8 +121,10 @@ def test_location_keywords():
 
 def test_pointing_keywords():
     pointing = FixedPointingInfo(fixed_icrs=runs.POINTING)
-    mount = Mount.of(Observation(pointing=pointing, location=runs.LOCATION))
-    keywords = gadf.pointing_keywords(mount, origin=tt_days(runs.START))
+    pointing = Pointing.from_observation(
+        Observation(pointing=pointing, location=runs.LOCATION)
+    )
+    keywords = gadf.pointing_keywords(pointing, origin=tt_days(runs.START))
     frame = AltAz(obstime=runs.START, location=runs.LOCATION)
     altaz = runs.POINTING.transform_to(frame)
     assert keywords["OBS_MODE"] == "POINTING"
@@ -136,8 +141,10 @@ def test_pointing_keywords():
 
 def test_drift_pointing_has_no_sky_position():
     pointing = FixedPointingInfo(fixed_altaz=AltAz(alt=70 * u.deg, az=180 * u.deg))
-    mount = Mount.of(Observation(pointing=pointing, location=runs.LOCATION))
-    keywords = gadf.pointing_keywords(mount, origin=tt_days(runs.START))
+    pointing = Pointing.from_observation(
+        Observation(pointing=pointing, location=runs.LOCATION)
+    )
+    keywords = gadf.pointing_keywords(pointing, origin=tt_days(runs.START))
     assert keywords == {"OBS_MODE": "DRIFT", "ALT_PNT": 70.0, "AZ_PNT": 180.0}
 
 
@@ -145,7 +152,7 @@ def keywords_of(
     run, *, header=None, reference=None, event_time=None, deadtime=None, **parts
 ):
     """Keywords of an observation in which some parts are replaced."""
-    run = Run.of(compat.new_observation(run, **parts))
+    run = Run.from_observation(compat.new_observation(run, **parts))
     if deadtime is not None:
         run = replace(run, deadtime_fraction=deadtime)
     if reference is not None:

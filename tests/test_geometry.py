@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, offset_by
 from numpy.testing import assert_allclose
 
-from gammapy_mimic.geometry import from_offset_azimuth, offset_azimuth, rotate_fov
+from gammapy_mimic.sky.geometry import from_offset_azimuth, offset_azimuth, rotate_fov
 
 CENTERS = [
     pytest.param(lon, lat, id=f"{lon},{lat}")

@@ -7,11 +7,12 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import Observation
+from helpers.runs import KINDS, POINTING, specification, write_file
 from numpy.testing import assert_allclose, assert_array_equal
-from runs import KINDS, POINTING, specification, write_file
 
-from gammapy_mimic import LocationFaker, MimicMaker, compat
-from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic import LocationFaker, MimicMaker
+from gammapy_mimic.data import compat
+from gammapy_mimic.scramble.residuals import scramble_residuals
 
 TARGET = {
     "obs_id": 7,

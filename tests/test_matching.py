@@ -5,7 +5,6 @@ import logging
 
 import numpy as np
 import pytest
-import runs as constructed
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.io import fits
@@ -18,6 +17,7 @@ from gammapy.data import (
     Observations,
     ObservationTable,
 )
+from helpers import runs as constructed
 from numpy.testing import assert_allclose
 from regions import CircleSkyRegion
 

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+from astropy.coordinates import AltAz, EarthLocation
 from astropy.table import MaskedColumn, Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation, Observations
@@ -14,19 +14,20 @@ from gammapy.datasets import MapDataset, SpectrumDataset
 from gammapy.irf import FoVAlignment
 from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
 from gammapy.maps import MapAxis, RegionGeom, WcsGeom
+from helpers.compare import exact_fov, positions, sky
+from helpers.runs import FULL_ENCLOSURE, KINDS, LOCATION, POINT_LIKE, make_run, open_raw
 from numpy.testing import assert_allclose, assert_array_equal
 from regions import CircleSkyRegion
-from runs import FULL_ENCLOSURE, KINDS, LOCATION, POINT_LIKE, make_run, open_raw
 
 from gammapy_mimic import (
     AnnulusScrambler,
     MimicMaker,
     __version__,
-    compat,
     write_datastore,
 )
-from gammapy_mimic.residuals import scramble_residuals
-from gammapy_mimic.sampling import child_seed, seed_sequence
+from gammapy_mimic.data import compat
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.scramble.residuals import scramble_residuals
 
 OTHER_START = Time("2021-03-02T19:47:00", scale="tt")
 
@@ -41,28 +42,6 @@ HARD_POINTINGS = {
     "pole": (77.0, 90.0),
     "south-pole": (300.0, -90.0),
 }
-
-
-def sky(lon, lat):
-    return SkyCoord(lon, lat, unit="deg", frame="icrs")
-
-
-def positions(observation):
-    table = observation.events.table
-    return sky(np.asarray(table["RA"], float), np.asarray(table["DEC"], float))
-
-
-def exact_fov(observation, alignment):
-    """Field-of-view places of all events, by astropy's SkyOffsetFrame alone."""
-    position, center = positions(observation), observation.pointing.fixed_icrs
-    if alignment == "altaz":
-        location = observation.observatory_earth_location
-        frame = AltAz(obstime=observation.events.time, location=location)
-        position, center = position.transform_to(frame), center.transform_to(frame)
-        position = SkyCoord(position.az, position.alt)
-        center = SkyCoord(center.az, center.alt)
-    offset = position.transform_to(center.skyoffset_frame())
-    return -offset.lon.wrap_at("180d").deg, offset.lat.deg
 
 
 # --- geometry ------------------------------------------------------------------

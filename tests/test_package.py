@@ -29,5 +29,5 @@ def test_import_does_not_load_gammapy():
     """So that the command line answers at once."""
     code = "import sys, gammapy_mimic.cli; sys.exit('gammapy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    code = "import sys, gammapy_mimic.mimic; sys.exit('gammapy' in sys.modules)"
+    code = "import sys, gammapy_mimic.mimic.maker; sys.exit('gammapy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1

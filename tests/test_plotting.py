@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from runs import make_run
+from helpers.runs import make_run
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker
 from gammapy_mimic.plotting import plot_mimic, plot_scramble, plot_sky

@@ -10,11 +10,11 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 from gammapy.data import DataStore
 from gammapy.irf import FoVAlignment
+from helpers.compare import assert_same_run
+from helpers.runs import KINDS, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from runs import KINDS, make_run
-from test_writer import assert_same_run
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker, write_datastore
 

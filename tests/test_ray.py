@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
-from runs import write_raw
-from test_campaign import contents, settings, write_config
+from helpers.campaigns import contents, settings, write_config
+from helpers.runs import write_raw
 
 from gammapy_mimic.matching import PairTable
 

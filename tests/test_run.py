@@ -10,8 +10,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import DataStore, Observation
-from numpy.testing import assert_allclose, assert_array_equal
-from runs import (
+from helpers.compare import assert_same_background, assert_same_irf, exact_fov
+from helpers.runs import (
     FULL_ENCLOSURE,
     KINDS,
     POINTING,
@@ -19,12 +19,12 @@ from runs import (
     specification,
     write_file,
 )
-from test_mimic import exact_fov
-from test_writer import assert_same_background, assert_same_irf
+from numpy.testing import assert_allclose, assert_array_equal
 
-from gammapy_mimic import AnnulusScrambler, MimicMaker, compat, write_datastore
-from gammapy_mimic.residuals import scramble_residuals
-from gammapy_mimic.run import Run, plain_run
+from gammapy_mimic import AnnulusScrambler, MimicMaker, write_datastore
+from gammapy_mimic.data import compat
+from gammapy_mimic.data.run import Run, plain_run
+from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.writer import write_run
 
 TARGET = {
@@ -133,9 +133,9 @@ def test_same_scrambled_runs_as_of_gammapys_objects(kind, method, acceptance, tm
         source, method=method, acceptance=acceptance, random_state=1
     )
     run = scrambler.run(compat.open_run(path))
-    assert compat.held_run(run) is not None
+    assert compat.lazy_run(run) is not None
     slow = scrambler.run(in_memory(path))
-    assert compat.held_run(slow) is None
+    assert compat.lazy_run(slow) is None
     assert_same_mimic(run, slow)
     header, other = run.events.table.meta, slow.events.table.meta
     assert {key for key in header if key.startswith("SCR_")} == {
@@ -158,7 +158,7 @@ def test_scrambled_mimics_stay_plain(method, pair, tmp_path):
     paths = pair("full")
     write_file(paths[1], obs_id=8, n_events=2000)
     mimic = maker.run(*map(compat.open_run, paths))
-    assert compat.held_run(mimic) is not None
+    assert compat.lazy_run(mimic) is not None
     assert_same_mimic(mimic, maker.run(*map(in_memory, paths)))
     assert len(scramble_residuals([mimic])) == 1
 
@@ -190,7 +190,7 @@ def test_looking_at_a_mimic_does_not_change_what_is_written(kind, pair, tmp_path
         if look:
             for name in ("events", "gti", "meta", "pointing"):
                 assert getattr(mimic, name) is not None
-        assert (compat.held_run(mimic) is None) == look or plain_run(mimic) is None
+        assert (compat.lazy_run(mimic) is None) == look or plain_run(mimic) is None
         path = tmp_path / f"mimic_{look}.fits"
         write_run(mimic, path)
         contents.append(path.read_bytes())
@@ -217,7 +217,7 @@ def test_runs_of_a_data_store_are_plain_too(tmp_path):
     store = write_datastore(runs, tmp_path / "store")
     assert isinstance(plain_run(store.obs(1)), Run)
     mimic = MimicMaker().run(store.obs(1), store.obs(2))
-    assert compat.held_run(mimic) is not None
+    assert compat.lazy_run(mimic) is not None
     assert mimic.obs_id == 1
 
 
@@ -271,7 +271,7 @@ def test_copies(mimic, copied):
 
 def test_pickled(mimic, tmp_path):
     other = pickle.loads(pickle.dumps(mimic))  # noqa: S301
-    assert compat.held_run(other) is not None
+    assert compat.lazy_run(other) is not None
     assert_array_equal(other.events.table["RA"], mimic.events.table["RA"])
     for number, run in enumerate((mimic, other)):
         write_run(run, tmp_path / f"{number}.fits")
@@ -289,7 +289,7 @@ def test_mimic_of_a_mimic(pair):
     target, donor = map(compat.open_run, pair("full"))
     maker = MimicMaker(background="target")
     back = maker.run(donor, maker.run(target, donor))
-    assert compat.held_run(back) is not None
+    assert compat.lazy_run(back) is not None
     donor = in_memory(pair_paths(donor))
     apart = back.events.radec.separation(donor.events.radec)
     assert apart.deg.max() < 1e-8

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import runs
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -11,8 +10,9 @@ from gammapy.datasets import MapDataset
 from gammapy.irf import FoVAlignment
 from gammapy.makers import MapDatasetMaker
 from gammapy.maps import MapAxis, WcsGeom
+from helpers import runs
+from helpers.runs import KINDS, make_run, open_raw, write_file, write_raw
 from numpy.testing import assert_allclose, assert_array_equal
-from runs import KINDS, make_run, open_raw, write_file, write_raw
 
 
 @pytest.fixture(scope="module")

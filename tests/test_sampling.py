@@ -5,22 +5,21 @@ import pytest
 from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gammapy_mimic import acceptance
-from gammapy_mimic.acceptance import EventAcceptance
-from gammapy_mimic.geometry import (
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.scramble import acceptance
+from gammapy_mimic.scramble.acceptance import EventAcceptance
+from gammapy_mimic.scramble.model_acceptance import GridAcceptance, grid_cells
+from gammapy_mimic.scramble.sampling import (
+    draw_stratified,
+    energy_band_edges,
+    smooth_times,
+)
+from gammapy_mimic.sky.geometry import (
     Circles,
     arc_half_width,
     offset_azimuth,
     solid_angle_fractions,
     solid_angle_radii,
-)
-from gammapy_mimic.model_acceptance import GridAcceptance, grid_cells
-from gammapy_mimic.sampling import (
-    child_seed,
-    draw_stratified,
-    energy_band_edges,
-    seed_sequence,
-    smooth_times,
 )
 
 POINTINGS = {
@@ -224,26 +223,26 @@ def test_expected_besides_other_circles_is_the_rest_of_the_union():
     n = 100_000
     events = ring_events(rng, n, 0.1, 1.0)
     ring = EventAcceptance(0.1, 1.0, circles, *events, np.ones(n))
-    union = ring.expected(0).sum() + ring.expected(1, besides=[0]).sum()
+    union = ring.expected(0).sum() + ring.expected(1, excluding=[0]).sum()
     counted = circles.contains(*events).any(axis=0).sum()
     # both are Poisson-like with about the same error; 5 sigma (1e-6)
     assert abs(union - counted) < 5 * np.sqrt(2 * counted)
 
 
-@pytest.mark.parametrize("besides", [(), (0,)])
-def test_places_lie_in_the_circle_at_the_radius_of_the_sample(besides):
+@pytest.mark.parametrize("excluding", [(), (0,)])
+def test_places_lie_in_the_circle_at_the_radius_of_the_sample(excluding):
     rng = np.random.default_rng(7)
     circles = Circles([0.5, 0.6], [10.0, 40.0], [0.3, 0.3])
     ring = EventAcceptance(
         0.1, 1.0, circles, *ring_events(rng, 5000, 0.1, 1.0), np.ones(5000)
     )
-    entries = np.flatnonzero(ring.expected(1, besides=besides))
-    offset, azimuth = ring.place(entries, 1, rng, besides=besides)
+    entries = np.flatnonzero(ring.expected(1, excluding=excluding))
+    offset, azimuth = ring.place(entries, 1, rng, excluding=excluding)
     assert_array_equal(offset, ring.radius_deg[entries])
     inside = circles.contains(offset, azimuth)
     # an arc of no width lies on the circle itself
     assert inside[1].mean() > 0.999
-    assert not inside[list(besides)].any()
+    assert not inside[list(excluding)].any()
 
 
 def test_closed_radii_get_the_level_of_their_neighbours():

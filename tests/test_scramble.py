@@ -6,7 +6,6 @@ import pickle
 
 import numpy as np
 import pytest
-import runs
 from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.table import Table
@@ -20,13 +19,16 @@ from gammapy.data import (
 )
 from gammapy.irf import Background2D, Background3D, FoVAlignment
 from gammapy.maps import MapAxis
+from helpers import runs
 from numpy.testing import assert_allclose, assert_array_equal
 from regions import CircleAnnulusSkyRegion, CircleSkyRegion
 
-from gammapy_mimic import AnnulusScrambler, acceptance, compat
-from gammapy_mimic.events import fov_coordinates, sky_positions
-from gammapy_mimic.geometry import Circles, from_offset_azimuth, offset_azimuth
-from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic import AnnulusScrambler
+from gammapy_mimic.data import compat
+from gammapy_mimic.scramble import acceptance
+from gammapy_mimic.scramble.residuals import scramble_residuals
+from gammapy_mimic.sky.events import fov_coordinates, sky_positions
+from gammapy_mimic.sky.geometry import Circles, from_offset_azimuth, offset_azimuth
 
 POINTING = (83.6, 22.0)
 START = Time("2020-12-04T20:40:00", scale="tt")

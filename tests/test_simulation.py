@@ -22,7 +22,6 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaincc, i0e
 
-from gammapy_mimic.geometry import offset_azimuth
 from gammapy_mimic.simulation import (
     SyntheticBackground,
     SyntheticRun,
@@ -30,6 +29,7 @@ from gammapy_mimic.simulation import (
     simulate_datastore,
     simulate_observation,
 )
+from gammapy_mimic.sky.geometry import offset_azimuth
 
 POINTING = SkyCoord(75 * u.deg, 22 * u.deg, frame="icrs")
 LOW, LARGE = "2019-12-05T22:30:00", "2019-12-06T03:50:00"  # zenith 24 and 56 deg

@@ -20,8 +20,9 @@ from regions import (
     Regions,
 )
 
-from gammapy_mimic import catalogs, sources
-from gammapy_mimic.sources import (
+from gammapy_mimic.sources import catalogs
+from gammapy_mimic.sources import known as sources
+from gammapy_mimic.sources.known import (
     find_source,
     known_sources,
     parse_sources,
@@ -433,7 +434,7 @@ def test_known_sources_cross_match(monkeypatch):
             ("HESS J0003+000", (), 2.00, 0.0, "point"),  # same name, too far
         ],
     }
-    monkeypatch.setattr("gammapy_mimic.sources.read", fake_read(sources))
+    monkeypatch.setattr("gammapy_mimic.sources.known.read", fake_read(sources))
     regions = known_sources(SkyCoord(0, 0, unit="deg"), catalogs=("gamma-cat", "hgps"))
     assert names(regions) == [
         *("HESS J0001+000", "HESS J0002+000", "HESS J0003+000", "HESS J0003+000")

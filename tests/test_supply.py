@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from faults import call, change_bytes, settings
+from helpers.faults import call, change_bytes, settings
 
 import gammapy_mimic
-from gammapy_mimic import AnnulusScrambler, MimicAnalysis, MimicCampaign, catalogs
+from gammapy_mimic import AnnulusScrambler, MimicAnalysis, MimicCampaign
 from gammapy_mimic.config import MimicAnalysisConfig, template
-from gammapy_mimic.ecsv import read_ecsv
+from gammapy_mimic.io.ecsv import read_ecsv
+from gammapy_mimic.sources import catalogs
 from gammapy_mimic.validation import BackgroundSystematic
 
 PACKAGE = Path(gammapy_mimic.__file__).parent

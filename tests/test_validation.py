@@ -9,9 +9,9 @@ from gammapy.datasets import MapDataset
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling import Fit
 from gammapy.stats import WStatCountsStatistic
+from helpers.runs import make_run
 from numpy.testing import assert_allclose, assert_array_equal
 from regions import CircleSkyRegion
-from runs import make_run
 from scipy.stats import kstest
 
 from gammapy_mimic import MimicMaker

@@ -7,7 +7,7 @@ from gammapy_mimic.campaign.reading import read_pairs, read_provenance
 from gammapy_mimic.checks.findings import Report, error, warning
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.config.checking import parse_yaml
-from gammapy_mimic.ecsv import read_ecsv
+from gammapy_mimic.io.ecsv import read_ecsv
 
 __all__ = ["check_campaign", "is_campaign"]
 

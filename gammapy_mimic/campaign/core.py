@@ -20,13 +20,13 @@ from gammapy_mimic.campaign.provenance import write_provenance
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.worker import Task, make_mimic
-from gammapy_mimic.compat import source_paths
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
-from gammapy_mimic.ecsv import write_ecsv
+from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.ecsv import write_ecsv
+from gammapy_mimic.io.output import file_error_context, write_text
 from gammapy_mimic.matching import PairTable
-from gammapy_mimic.output import naming_file, write_text
-from gammapy_mimic.sources import available_catalogs
+from gammapy_mimic.sources.known import available_catalogs
 
 __all__ = ["MimicCampaign"]
 
@@ -377,7 +377,7 @@ class _Work:
         if not records:
             return
         writer = self.folder.writer(mimic_set)
-        with naming_file(writer.path):
+        with file_error_context(writer.path):
             writer.write_index([record["rows"] for record in records])
         ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
         if tuple(ids) not in self._analyses:

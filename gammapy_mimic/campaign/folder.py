@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
-from gammapy_mimic.output import TEMPORARY, check_replaceable, write_text
+from gammapy_mimic.io.output import TEMPORARY, check_replaceable, write_text
 from gammapy_mimic.writer import MimicWriter
 
 try:

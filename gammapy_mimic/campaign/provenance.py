@@ -7,7 +7,7 @@ import yaml
 
 from gammapy_mimic import __version__
 from gammapy_mimic.campaign.folder import checksum, read_record
-from gammapy_mimic.output import write_text
+from gammapy_mimic.io.output import write_text
 
 __all__ = ["write_provenance"]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gammapy_mimic.config.checking import parse_yaml
-from gammapy_mimic.ecsv import read_ecsv
-from gammapy_mimic.files import naming
+from gammapy_mimic.io.ecsv import read_ecsv
+from gammapy_mimic.io.files import error_context
 from gammapy_mimic.matching import PairTable
 
 __all__ = ["mimic_files", "read_pairs", "read_provenance"]
@@ -37,7 +37,7 @@ def read_pairs(path):
     absent = [name for name in _PAIR_COLUMNS if name not in pairs.colnames]
     if absent:
         raise ValueError(f"{path} is no table of pairs: no column {', '.join(absent)}")
-    with naming(f"{path}: its metadata"):
+    with error_context(f"{path}: its metadata"):
         number = pairs.n_sets * len(pairs.targets)
         # both are needed for the summary and the cut flow
         pairs.cut_flow  # noqa: B018
@@ -67,7 +67,7 @@ def read_provenance(path):
         If it is broken.
     """
     content = Path(path).read_bytes()
-    with naming(str(path)):
+    with error_context(str(path)):
         provenance = parse_yaml(content.decode("utf-8"), "provenance")
         wrong = [
             key

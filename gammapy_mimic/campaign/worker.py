@@ -11,9 +11,9 @@ from astropy.time import Time
 from gammapy.data import Observation
 
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_record
-from gammapy_mimic.compat import events_header
 from gammapy_mimic.config import MimicConfig
-from gammapy_mimic.output import check_replaceable, naming_file
+from gammapy_mimic.data.compat import events_header
+from gammapy_mimic.io.output import check_replaceable, file_error_context
 
 __all__ = ["Task", "make_mimic"]
 
@@ -90,7 +90,7 @@ def make_mimic(task):
         mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
         for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
             _check_time(run, mjd)
-        with naming_file(path):
+        with file_error_context(path):
             rows = writer.write(mimic)
         record = {
             "fingerprint": task.fingerprint,

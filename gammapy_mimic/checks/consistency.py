@@ -7,8 +7,8 @@ import numpy as np
 from gammapy_mimic.checks.findings import error, warning
 from gammapy_mimic.checks.hdus import is_drift, number
 from gammapy_mimic.checks.standard import LAST_MJD, TIME_SCALES
-from gammapy_mimic.compat import fires_reverse_lon
-from gammapy_mimic.gadf import header_reference, seconds_since
+from gammapy_mimic.data.compat import is_mirrored_by_gammapy
+from gammapy_mimic.io.gadf import header_reference, seconds_since
 
 __all__ = ["HDURecord", "check_against_index", "check_run", "is_mirrored"]
 
@@ -179,7 +179,7 @@ def _check_rad_max(header, records):
 def is_mirrored(records):
     """Tell whether gammapy mirrors the background because of who wrote the events."""
     events, bkg = records.get("events"), records.get("bkg")
-    if events is None or bkg is None or not fires_reverse_lon(events.header):
+    if events is None or bkg is None or not is_mirrored_by_gammapy(events.header):
         return False
     return bkg.header.get("HDUCLAS4") != "BKG_2D"
 

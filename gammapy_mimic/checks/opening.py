@@ -9,7 +9,7 @@ from gammapy.data import DataStore
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.checks.standard import HDU_INDEX_COLUMNS
-from gammapy_mimic.files import FitsFile, naming
+from gammapy_mimic.io.files import FitsFile, error_context
 
 __all__ = ["HDU_INDEX", "OBS_INDEX", "open_store"]
 
@@ -49,7 +49,7 @@ def open_store(path, *, needs_obs_index=True):
     has_obs_index = needs_obs_index or (path / OBS_INDEX).exists()
     _check_header(path / HDU_INDEX, HDU_INDEX_COLUMNS)
     number = _check_header(path / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
-    with naming(f"{path}: data store"), warnings.catch_warnings():
+    with error_context(f"{path}: data store"), warnings.catch_warnings():
         # told where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
         store = DataStore.from_dir(path)

@@ -43,8 +43,8 @@ from gammapy_mimic.config.types import (
     plain_values,
 )
 from gammapy_mimic.matching import DonorMatcher
-from gammapy_mimic.mimic import MimicMaker
-from gammapy_mimic.scramble import AnnulusScrambler
+from gammapy_mimic.mimic.maker import MimicMaker
+from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 
 __all__ = [
     "DonorsConfig",

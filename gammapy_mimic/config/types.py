@@ -9,8 +9,8 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from gammapy_mimic.catalogs import check_tags
 from gammapy_mimic.matching.cuts import check_name
+from gammapy_mimic.sources.catalogs import check_tags
 
 __all__ = [
     "AnyAngle",

@@ -10,7 +10,7 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import observatory_locations
 
-from gammapy_mimic.compat import FileLocation
+from gammapy_mimic.data.compat import FileLocation
 
 __all__ = ["TEXT", "UNITS", "Index", "as_array", "from_index", "stack_locations"]
 
@@ -69,7 +69,7 @@ class Index:
         if location is None:
             return {}
         try:
-            path = FileLocation.of(location).path()
+            path = FileLocation.from_location(location).path()
             header = dict(fits.getheader(path, location.hdu_name))
         except (OSError, KeyError) as error:
             # what needs the file will fail later; other runs can be matched

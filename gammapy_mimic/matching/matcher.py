@@ -9,13 +9,13 @@ from astropy.table import MaskedColumn, Table
 from astropy.time import Time
 from gammapy.data import DataStore
 
-from gammapy_mimic.compat import read_once
+from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching.assign import assign_sets
 from gammapy_mimic.matching.cuts import FEATURES, Cuts, check_name, make_tolerances
 from gammapy_mimic.matching.pairs import PairTable, runs_to_json
 from gammapy_mimic.matching.rate import OuterRate
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
-from gammapy_mimic.sources import parse_sources
+from gammapy_mimic.sources.known import parse_sources
 
 __all__ = ["DonorMatcher"]
 
@@ -60,7 +60,7 @@ class DonorMatcher:
     epochs : `~astropy.time.Time`, optional
         Times at which the instrument changed. Donors must be of the target's epoch.
         Default is None.
-    keep_away : see `~gammapy_mimic.sources.parse_sources`, optional
+    keep_away : see `~gammapy_mimic.sources.known.parse_sources`, optional
         Sources which donors must not have in their field: positions, circles, names
         or a region file. Default is None.
     keep_away_distance : `~astropy.units.Quantity`, optional

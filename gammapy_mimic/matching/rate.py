@@ -4,9 +4,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 
-from gammapy_mimic.astrometry import interpolated_astrom
-from gammapy_mimic.geometry import Circles, offset_azimuth
-from gammapy_mimic.sources import parse_sources
+from gammapy_mimic.sky.astrometry import interpolated_astrom
+from gammapy_mimic.sky.geometry import Circles, offset_azimuth
+from gammapy_mimic.sources.known import parse_sources
 
 __all__ = ["OuterRate"]
 
@@ -24,7 +24,7 @@ class OuterRate:
         Events farther than this from the pointing are counted. Default is 2 deg.
     offset_max : `~astropy.units.Quantity`, optional
         Events farther than this are not. Default is 10 deg.
-    sources : see `~gammapy_mimic.sources.parse_sources`, optional
+    sources : see `~gammapy_mimic.sources.known.parse_sources`, optional
         Sources left out. Events at the same offset elsewhere stand for those in
         the circles. Default is none.
     theta : `~astropy.units.Quantity`, optional

@@ -8,8 +8,7 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation
 
-from gammapy_mimic.compat import read_once
-from gammapy_mimic.geometry import offset_azimuth
+from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching.index import (
     TEXT,
     UNITS,
@@ -18,6 +17,7 @@ from gammapy_mimic.matching.index import (
     from_index,
     stack_locations,
 )
+from gammapy_mimic.sky.geometry import offset_azimuth
 
 __all__ = ["add_source_distance", "read_runs"]
 

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
-from gammapy_mimic.residuals import scramble_seed
+from gammapy_mimic.scramble.residuals import scramble_seed
 
 __all__ = ["draw_figures"]
 

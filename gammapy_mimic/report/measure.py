@@ -15,10 +15,10 @@ from gammapy_mimic.campaign.folder import CampaignFolder, checksum
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.checks.opening import HDU_INDEX, open_store
-from gammapy_mimic.compat import read_once
 from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching import PairTable
-from gammapy_mimic.residuals import scramble_residuals
+from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.validation import (
     TargetSignificance,
     background_systematic,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
-from gammapy_mimic.output import whole_file, write_text
+from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
 from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
 
@@ -78,7 +78,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=90)
-        with whole_file(figures / f"{name}.png", "wb") as file:
+        with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)
     found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)

@@ -6,8 +6,8 @@ import numpy as np
 from astropy import units as u
 from scipy.special import gamma as gamma_function
 
-from gammapy_mimic.geometry import from_offset_azimuth, offset_azimuth
-from gammapy_mimic.sampling import seed_sequence
+from gammapy_mimic.data.seeds import seed_sequence
+from gammapy_mimic.sky.geometry import from_offset_azimuth, offset_azimuth
 
 __all__ = ["SyntheticBackground"]
 

@@ -12,7 +12,7 @@ from gammapy.irf import (
 )
 from gammapy.maps import MapAxis
 
-from gammapy_mimic.geometry import rotate_fov
+from gammapy_mimic.sky.geometry import rotate_fov
 
 __all__ = [
     "BACKGROUND_IRFS",

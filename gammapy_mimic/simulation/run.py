@@ -12,14 +12,14 @@ from gammapy.data.metadata import ObservationMetaData
 from gammapy.irf import FoVAlignment
 from scipy.interpolate import CubicSpline
 
-from gammapy_mimic import gadf
-from gammapy_mimic.astrometry import interpolated_astrom, tt_days
-from gammapy_mimic.camera import Mount
-from gammapy_mimic.events import fov_coordinates, sky_positions
-from gammapy_mimic.run import Run, gti_seconds
-from gammapy_mimic.sampling import child_seed, seed_sequence
+from gammapy_mimic.data.run import Run, gti_seconds
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io import gadf
 from gammapy_mimic.simulation import irfs
 from gammapy_mimic.simulation.background import SyntheticBackground
+from gammapy_mimic.sky.astrometry import interpolated_astrom, tt_days
+from gammapy_mimic.sky.camera import Pointing
+from gammapy_mimic.sky.events import fov_coordinates, sky_positions
 
 __all__ = [
     "REFERENCE",
@@ -297,7 +297,9 @@ class SyntheticRun:
             tt=tt_days(REFERENCE),
             gti_s=gti_seconds(gti, REFERENCE),
             ontime_s=self.duration.to_value("s"),
-            mount=Mount.of(Observation(pointing=pointing, location=self.location)),
+            pointing=Pointing.from_observation(
+                Observation(pointing=pointing, location=self.location)
+            ),
             deadtime_fraction=self.deadtime_fraction,
             seconds=np.zeros(0),
         )

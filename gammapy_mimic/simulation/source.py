@@ -11,8 +11,8 @@ from gammapy.modeling.models import (
     SkyModel,
 )
 
-from gammapy_mimic.geometry import from_offset_azimuth
 from gammapy_mimic.simulation.irfs import ENERGY_RESOLUTION, PSF_WIDTH
+from gammapy_mimic.sky.geometry import from_offset_azimuth
 
 __all__ = ["SyntheticSource"]
 

@@ -9,11 +9,11 @@ from astropy.coordinates import AltAz, SkyCoord
 from astropy.time import Time
 from gammapy.data import DataStore
 
-from gammapy_mimic.astrometry import interpolated_astrom
-from gammapy_mimic.sampling import child_seed, seed_sequence
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.simulation.background import SyntheticBackground
 from gammapy_mimic.simulation.run import SITE, SyntheticRun
 from gammapy_mimic.simulation.source import SyntheticSource
+from gammapy_mimic.sky.astrometry import interpolated_astrom
 from gammapy_mimic.writer import write_datastore
 
 __all__ = ["SimulatedStore", "simulate_datastore"]

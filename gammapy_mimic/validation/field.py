@@ -9,8 +9,8 @@ from gammapy.irf import FoVAlignment
 from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
-from gammapy_mimic.compat import read_once
-from gammapy_mimic.events import event_positions, fov_coordinates
+from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.sky.events import event_positions, fov_coordinates
 
 __all__ = ["FieldChecks", "field_checks"]
 

@@ -5,7 +5,7 @@ from gammapy.datasets import MapDataset
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
 
-from gammapy_mimic.compat import read_once
+from gammapy_mimic.data.compat import read_once
 
 __all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs"]
 

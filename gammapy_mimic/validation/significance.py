@@ -12,7 +12,7 @@ from gammapy.makers import RingBackgroundMaker
 from gammapy.maps import Map
 from matplotlib.figure import Figure
 
-from gammapy_mimic.sampling import seed_sequence
+from gammapy_mimic.data.seeds import seed_sequence
 from gammapy_mimic.validation.reduction import exclusion_mask, reduce_runs
 
 __all__ = [

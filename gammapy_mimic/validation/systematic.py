@@ -10,9 +10,9 @@ from gammapy.maps import MapAxis, WcsGeom
 from gammapy.modeling.models import FoVBackgroundModel, GaussianPrior
 from matplotlib.figure import Figure
 
-from gammapy_mimic.compat import read_once
-from gammapy_mimic.ecsv import read_ecsv, write_ecsv
-from gammapy_mimic.files import naming
+from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.ecsv import read_ecsv, write_ecsv
+from gammapy_mimic.io.files import error_context
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
@@ -136,7 +136,7 @@ class BackgroundSystematic:
             If it holds something else.
         """
         table = read_ecsv(path, QTable)
-        with naming(f"{path}: systematic error of the background"):
+        with error_context(f"{path}: systematic error of the background"):
             correlation = np.array(table.meta.pop("correlation"))
             tilt = tuple(table.meta.pop("tilt"))
         return cls(table, correlation, tilt)

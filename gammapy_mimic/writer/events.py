@@ -10,11 +10,8 @@ from astropy.table import Column
 from astropy.time import Time
 from gammapy.irf import FoVAlignment
 
-from gammapy_mimic import compat
-from gammapy_mimic.cards import as_dict
-from gammapy_mimic.gadf import HDUDOC, HDUVERS, events_keywords, seconds_since
-from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.run import (
+from gammapy_mimic.data import compat
+from gammapy_mimic.data.run import (
     MANDATORY,
     UNITS,
     Run,
@@ -22,7 +19,15 @@ from gammapy_mimic.run import (
     gti_table,
     plain_run,
 )
-from gammapy_mimic.tables import encode_column
+from gammapy_mimic.io.cards import as_dict
+from gammapy_mimic.io.gadf import (
+    CREATOR,
+    HDUDOC,
+    HDUVERS,
+    events_keywords,
+    seconds_since,
+)
+from gammapy_mimic.io.tables import encode_column
 from gammapy_mimic.writer.irfs import OutputHDU, irf_hdus
 
 __all__ = ["checked_obs_id", "quick_check", "read_run", "run_hdus"]
@@ -91,7 +96,7 @@ def read_run(observation):
 
     Returns
     -------
-    run : `~gammapy_mimic.run.Run`
+    run : `~gammapy_mimic.data.run.Run`
         Its parts. ValueError for a run without events, GTI, pointing or location.
     producer : dict
         Mandatory cards that only the producer knows, as gammapy has them.
@@ -101,7 +106,7 @@ def read_run(observation):
         return run, {}
     obs_id = quick_check(observation)
     events, meta = _check_parts(obs_id, observation)
-    run = Run.of(observation, events)
+    run = Run.from_observation(observation, events)
     deadtime, kept = run.deadtime_fraction, compat.livetime_fraction(observation)
     if kept != 1:
         # A phase filter keeps the GTIs, so that the dead time has to tell of it.
@@ -160,7 +165,7 @@ def run_hdus(observation):
     """
     run, producer = read_run(observation)
     header = _events_header(run, producer)
-    fires = compat.fires_reverse_lon(header)
+    fires = compat.is_mirrored_by_gammapy(header)
     reverse = (None, FoVAlignment.REVERSE_LON_RADEC)
     if fires and compat.background_alignment(observation) not in reverse:
         # gammapy would mirror this background on reading
@@ -180,7 +185,7 @@ def run_hdus(observation):
 def _events_header(run, producer):
     """Metadata of the events, overlaid by what the run says."""
     header = as_dict(run.header)
-    if not run.is_settled:
+    if not run.header_is_final:
         _overlay(header, events_keywords(run))
     if header["OBS_MODE"] == "DRIFT":
         for key in ("RA_PNT", "DEC_PNT", "GLON_PNT", "GLAT_PNT"):

@@ -4,15 +4,15 @@ import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn
 
-from gammapy_mimic.gadf import (
+from gammapy_mimic.io.gadf import (
+    CREATOR,
     hduclass_keywords,
     header_reference,
     reference_keywords,
     seconds_since,
 )
-from gammapy_mimic.headers import make_header
-from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.tables import PRIMARY, binary_table, encode_column
+from gammapy_mimic.io.headers import make_header
+from gammapy_mimic.io.tables import PRIMARY, binary_table, encode_column
 
 __all__ = ["hdu_index", "index_rows", "obs_index"]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from gammapy.irf import FoVAlignment, ParametricPSF
 from gammapy.utils.fits import HDULocation
 
-from gammapy_mimic import compat
-from gammapy_mimic.cards import changed_header
-from gammapy_mimic.gadf import HDUDOC, HDUVERS
-from gammapy_mimic.headers import make_header
-from gammapy_mimic.tables import binary_table, encode_column
+from gammapy_mimic.data import compat
+from gammapy_mimic.io.cards import changed_header
+from gammapy_mimic.io.gadf import HDUDOC, HDUVERS
+from gammapy_mimic.io.headers import make_header
+from gammapy_mimic.io.tables import binary_table, encode_column
 
 __all__ = ["OutputHDU", "irf_hdus"]
 
@@ -89,7 +89,7 @@ def _written_alignment(observation, irf):
 def _find(location, obs_id):
     """HDU of a location, or an error that names the run."""
     try:
-        return compat.FileLocation.of(location).hdu()
+        return compat.FileLocation.from_location(location).hdu()
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "

@@ -11,11 +11,11 @@ from astropy.table import Table
 from gammapy.data import DataStore, Observation
 from gammapy.utils.scripts import make_path
 
-from gammapy_mimic.compat import source_paths
-from gammapy_mimic.files import compress, naming
-from gammapy_mimic.output import whole_file
-from gammapy_mimic.provenance import CREATOR
-from gammapy_mimic.tables import PRIMARY
+from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.files import compress, error_context
+from gammapy_mimic.io.gadf import CREATOR
+from gammapy_mimic.io.output import atomic_write
+from gammapy_mimic.io.tables import PRIMARY
 from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
 from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
 
@@ -207,7 +207,7 @@ def _write_file(path, pieces, *, before=None):
 
     ``before`` is called between writing and renaming if the file exists already.
     """
-    with whole_file(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.writelines(pieces)
         if before is not None and path.exists():
             file.flush()  # which may fail
@@ -284,7 +284,7 @@ def _own_files(folder):
     path = folder / HDU_INDEX
     if not path.exists():
         return set()
-    with naming(str(path)), fits.open(path) as hdus:
+    with error_context(str(path)), fits.open(path) as hdus:
         creator = str(hdus[1].header.get("CREATOR"))
         names = set(Table.read(hdus[1])["FILE_NAME"])
     if not creator.startswith(CREATOR.split()[0]):

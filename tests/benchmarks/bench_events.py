@@ -4,7 +4,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
-from runs import POINTING, make_run
+from helpers.runs import POINTING, make_run
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker
 

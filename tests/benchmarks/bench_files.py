@@ -10,9 +10,11 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time
-from runs import make_hdulist
+from helpers.runs import make_hdulist
 
-from gammapy_mimic import LocationFaker, astrometry, files
+from gammapy_mimic import LocationFaker
+from gammapy_mimic.io import files
+from gammapy_mimic.sky import astrometry
 
 HESS = Path(os.environ.get("GAMMAPY_DATA", "/nonexistent")) / "hess-dl3-dr1/data"
 FAKER = LocationFaker()

@@ -25,10 +25,11 @@ from astropy import units as u
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from runs import POINTING, make_hdulist
+from helpers.runs import POINTING, make_hdulist
 
-from gammapy_mimic import AnnulusScrambler, LocationFaker, compat
-from gammapy_mimic.files import fits_file
+from gammapy_mimic import AnnulusScrambler, LocationFaker
+from gammapy_mimic.data import compat
+from gammapy_mimic.io.files import fits_file
 from gammapy_mimic.writer import write_run
 
 KINDS = ("full", "hess", "psf_king", "drift", "columns", "detx")

@@ -17,8 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from runs import write_raw
-from test_campaign import OBJECTS, contents, settings
+from helpers.campaigns import OBJECTS, contents, settings
+from helpers.runs import write_raw
 
 from gammapy_mimic import MimicCampaign
 

@@ -1,0 +1,198 @@
+"""Places of the parts of a run, on disk or in memory, and runs of one file."""
+
+import copy
+from types import MappingProxyType
+
+from astropy.io import fits
+from gammapy.data import GTI, FixedPointingInfo, Observation, ObservationMetaData
+from gammapy.data.io import EventListReader
+from gammapy.irf import IRF_REGISTRY, FoVAlignment
+from gammapy.irf.io import UnknownHDUClass, _get_hdu_type_and_class
+from gammapy.utils.fits import HDULocation
+from gammapy.utils.scripts import make_path
+
+from gammapy_mimic.data.compat.irfs import mirrored_background, to_gadf_alignment
+from gammapy_mimic.io.files import error_context, fits_file
+
+__all__ = ["FileLocation", "LazyLocation", "open_run", "read_once"]
+
+
+class FileLocation(HDULocation):
+    """Place of an HDU whose file is read once for all its parts.
+
+    Attributes
+    ----------
+    keywords : dict
+        Cards that an IRF is to have other than in its file.
+    is_mirrored : bool
+        Whether a background model is to be mirrored in longitude.
+    """
+
+    keywords = MappingProxyType({})
+    is_mirrored = False
+
+    @classmethod
+    def from_location(cls, location):
+        """Make one of any location."""
+        return location if isinstance(location, cls) else cls.like(location)
+
+    @classmethod
+    def like(cls, location, **changes):
+        """Copy of any location, perhaps with other attributes."""
+        new = cls.__new__(cls)
+        vars(new).update(vars(location), **changes)
+        return new
+
+    def path(self, abs_path=True):
+        """Path in its data store, not in the working directory if it is missing."""
+        if "_path" not in vars(self):
+            self._path = make_path(self.base_dir) / self.file_dir / self.file_name
+        return self._path
+
+    def load(self):
+        """Read the part as gammapy does; ValueError, with its name, if broken."""
+        path = self.path()
+        try:
+            hdu = self.source()
+        except KeyError as error:
+            # gammapy would take a KeyError for a part that the run does not have
+            raise ValueError(error.args[0]) from error
+        with error_context(f"{path}: {self.hdu_class} (HDU {self.hdu_name})"):
+            return self._convert(hdu)
+
+    def source(self):
+        """HDU as it is in the file; KeyError if the file has none of this name."""
+        return fits_file(self.path()).hdu(self.hdu_name)
+
+    def hdu(self):
+        """HDU as it is to be written; None if only gammapy knows how to mirror it.
+
+        Returns
+        -------
+        hdu : `~gammapy_mimic.io.files.SourceHDU` or None
+            HDU, without the ``keywords``. KeyError if the file has none of this name.
+        """
+        hdu = self.source()
+        return mirrored_background(hdu) if self.is_mirrored else hdu
+
+    def _convert(self, hdu):
+        if self.hdu_class == "pointing":
+            return FixedPointingInfo.from_fits_header(hdu.header)
+        if self.hdu_class == "observation_metadata":
+            return ObservationMetaData.from_header(hdu.header)
+        table_hdu = hdu.table_hdu()
+        if self.hdu_class == "events":
+            return EventListReader.from_gadf_hdu(table_hdu)
+        if self.hdu_class == "gti":
+            return GTI.from_table_hdu(table_hdu)
+        hdulist = fits.HDUList([fits.PrimaryHDU(), table_hdu])
+        table_hdu.header.update(self.keywords)
+        irf = IRF_REGISTRY.get_cls(self.hdu_class)
+        irf = irf.from_hdulist(hdulist, hdu=table_hdu.name)
+        if self.is_mirrored:
+            irf._fov_alignment = FoVAlignment.REVERSE_LON_RADEC
+            irf = to_gadf_alignment(irf)
+        return irf
+
+
+class LazyLocation(FileLocation):
+    """Place of a part that is in memory, and converted for gammapy when asked for.
+
+    Parameters
+    ----------
+    hdu_class : {"events", "gti", "pointing", "observation_metadata"}
+        Which part.
+    run : `~gammapy_mimic.data.run.Run`
+        Run that has it.
+    """
+
+    def __init__(self, hdu_class, run):
+        super().__init__(hdu_class, file_dir="", file_name="", hdu_name=hdu_class)
+        self.run = run
+        self.loaded = None
+
+    def load(self):
+        """Convert the part; the same object each time, so that it can be changed."""
+        if self.loaded is None:
+            self.loaded = self._convert(self.run.hdu(self.hdu_class))
+        return self.loaded
+
+
+def open_run(path):
+    """Open the run of one file, from which each part is read when it is needed.
+
+    `gammapy.data.Observation.read` reads all of it at once, so that nobody knows
+    any more where an IRF came from.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        FITS file with EVENTS, GTI and perhaps IRFs, which are found by their
+        HDUCLAS keywords, whatever the names of their HDUs are.
+
+    Returns
+    -------
+    observation : `~gammapy.data.Observation`
+        Run.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is no FITS file.
+    ValueError
+        If it has no EVENTS or no GTI HDU, or no OBS_ID.
+    """
+    path = make_path(path)
+    whole = path.absolute()
+    file = FileLocation(None, file_dir=str(whole.parent), file_name=whole.name)
+    file._path = whole
+    found, obs_id = {}, None
+    for hdu in fits_file(path):
+        with error_context(f"{path}: the header of {hdu.name or 'an HDU'}"):
+            hdu_type, hdu_class = _type_and_class(hdu.name, hdu.header)
+            if hdu_type == "events" and hdu_type not in found:
+                obs_id = hdu.header.get("OBS_ID")
+        if hdu_type is not None and hdu_type not in found:
+            place = {"hdu_class": hdu_class, "hdu_name": hdu.name}
+            found[hdu_type] = FileLocation.like(file, **place)
+    for part in ("events", "gti"):
+        if part not in found:
+            raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
+    if not str(obs_id).strip().isdecimal():
+        raise ValueError(f"{path}: OBS_ID = {obs_id!r} of EVENTS is not an integer")
+    for part, hdu_class in (("pointing",) * 2, ("meta", "observation_metadata")):
+        found[part] = FileLocation.like(found["events"], hdu_class=hdu_class)
+    return Observation(obs_id=int(obs_id), **found)
+
+
+def read_once(observation):
+    """Make a run like this one that reads each file once for all its parts.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation, not changed.
+
+    Returns
+    -------
+    new : `~gammapy.data.Observation`
+        Copy, whose errors on broken files name file and part.
+    """
+    new = copy.copy(observation)
+    for key, value in vars(observation).items():
+        if type(value) is HDULocation:
+            vars(new)[key] = FileLocation.like(value)
+    return new
+
+
+def _type_and_class(name, header):
+    """Gammapy's type and class of an HDU; None for one that it does not know."""
+    for known in ("events", "gti"):
+        if known in (str(header.get("HDUCLAS1", "")).lower(), name.lower()):
+            return known, known
+    if str(header.get("HDUCLAS1", "")).lower() != "response":
+        return None, None
+    try:
+        return _get_hdu_type_and_class(header)
+    except UnknownHDUClass:
+        return None, None

@@ -1,0 +1,1 @@
+"""Files: FITS read once, written whole or not at all, ECSV, and the words of GADF."""

@@ -1,0 +1,570 @@
+"""`MimicMaker`: a background run moved into the field of view of a target."""
+
+import inspect
+import logging
+import numbers
+from dataclasses import replace
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import EarthLocation, SkyCoord
+from gammapy.data import EventList, Observation, ObservationMetaData, Observations
+from gammapy.irf import FoVAlignment
+from gammapy.makers import Maker
+from gammapy.utils.fits import HDULocation
+
+from gammapy_mimic.data import compat
+from gammapy_mimic.data.gti import first_of, in_scale, moved_gti, overlap, spread_times
+from gammapy_mimic.data.run import Run, check_run, gti_seconds, plain_run
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io.gadf import header_reference, same_reference, seconds_since
+from gammapy_mimic.mimic.background import turn_background
+from gammapy_mimic.mimic.provenance import mimic_header
+from gammapy_mimic.sky.astrometry import tt_days
+from gammapy_mimic.sky.camera import Pointing
+from gammapy_mimic.sky.events import (
+    EventPositions,
+    check_events,
+    event_positions,
+    move_events,
+)
+
+__all__ = ["MimicMaker"]
+
+log = logging.getLogger(__name__)
+
+_CHOICES = {
+    "alignment": ("altaz", "radec"),
+    "time": ("target", "donor"),
+    "background": ("donor", "target"),
+    "irfs": ("donor", "target"),
+}
+
+_FIRST_MJD, _LAST_MJD = 30_000, 100_000
+"""From 1941 to 2132: ERFA knows the sky then."""
+
+_SAME_SITE = 5 * u.km
+"""Two runs farther apart than this are of different telescopes."""
+
+
+class MimicMaker(Maker):
+    """Make mimics: background runs moved into the field of view of a target.
+
+    A mimic has the events of a donor (a background run of another field) and the
+    OBS_ID, pointing, object and location of the target. It can be analysed exactly
+    as the target is.
+
+    The number of events, their energies, the ontime, the dead time and the livetime
+    are the donor's. Each event keeps its place in the field of view: field-of-view
+    longitude and latitude of the chosen alignment are the same before and after,
+    on the sphere, at any declination.
+
+    Parameters
+    ----------
+    alignment : {"altaz", "radec"}, optional
+        Field of view in which events keep their place. "altaz" is the camera: from
+        the donor's pointing at the time of the event to the target's pointing at
+        its new time. "radec" turns the camera by the difference of the parallactic
+        angles. Default is "altaz".
+    time : {"target", "donor"}, optional
+        With "target" times and good time intervals are shifted so that the mimic
+        starts when the target starts; with "donor" they are kept. Default is
+        "target".
+    background : {"donor", "target"}, optional
+        Whose background model the mimic gets. A donor's model that is aligned
+        otherwise than the events are moved is turned with them. Default is
+        "donor".
+    irfs : {"donor", "target"}, optional
+        Whose other IRFs the mimic gets. Default is "donor".
+    crop : bool, optional
+        Shorten the mimic to the ontime of the target. Default is False.
+    allow_other_telescope : bool, optional
+        Allow target and donor of different telescopes. Default is False.
+    scrambler : object, optional
+        Any object with a method ``run(observation)`` that gives an observation. It
+        is applied to the donor in its own field, before the transfer. If ``run``
+        takes ``random_state``, it gets a seed of its own for each pair. Default is
+        None.
+    random_state : None, int, `~numpy.random.SeedSequence` or \
+`~numpy.random.Generator`, optional
+        Seed for the scrambler. Each (target, donor, mimic set) has a child seed, so
+        that a mimic depends neither on the order nor on the number of processes.
+        None takes fresh entropy, unless the scrambler has a seed of its own.
+        Default is None.
+
+    Raises
+    ------
+    ValueError
+        If an option has none of its values.
+    TypeError
+        If ``scrambler`` has no ``run``, or ``random_state`` is no seed.
+
+    Notes
+    -----
+    Events of the donor outside of its good time intervals (in H.E.S.S. DL3 DR1 up to
+    one second after the end) are kept and stay outside.
+
+    The energy threshold (LO_THRES of the effective area) of a mimic is the higher
+    one of target and donor, and HI_THRES the lower one, as in Wach et al. 2024, A&A
+    690, A250: neither run can be trusted beyond.
+
+    Examples
+    --------
+    >>> from gammapy.data import DataStore
+    >>> from gammapy_mimic import MimicMaker
+    >>> store = DataStore.from_dir("$GAMMAPY_DATA/hess-dl3-dr1")  # doctest: +SKIP
+    >>> maker = MimicMaker()
+    >>> mimic = maker.run(store.obs(23523), store.obs(25345))  # doctest: +SKIP
+    """
+
+    tag = "MimicMaker"
+
+    def __init__(
+        self,
+        *,
+        alignment="altaz",
+        time="target",
+        background="donor",
+        irfs="donor",
+        crop=False,
+        allow_other_telescope=False,
+        scrambler=None,
+        random_state=None,
+    ):
+        self.alignment = _choice("alignment", alignment)
+        self._alignment = FoVAlignment[self.alignment.upper()]
+        self.time = _choice("time", time)
+        self.background = _choice("background", background)
+        self.irfs = _choice("irfs", irfs)
+        self.crop = bool(crop)
+        self.allow_other_telescope = bool(allow_other_telescope)
+        if scrambler is not None and not callable(getattr(scrambler, "run", None)):
+            raise TypeError(
+                f"scrambler = {scrambler!r}: must have a method run(observation), "
+                "such as gammapy_mimic.AnnulusScrambler"
+            )
+        self.scrambler = scrambler
+        self.random_state = random_state
+        self._seed = None if random_state is None else seed_sequence(random_state)
+
+    def run(self, target, donor, *, mimic_set=0):
+        """Make one mimic.
+
+        Parameters
+        ----------
+        target : `~gammapy.data.Observation`
+            Run to be mimicked. It needs pointing and good time intervals, its
+            events are not used.
+        donor : `~gammapy.data.Observation`
+            Run that gives the events.
+        mimic_set : int, optional
+            Number of the mimic set; a part of the seed. Default is 0.
+
+        Returns
+        -------
+        mimic : `~gammapy.data.Observation`
+            New observation. IRFs that are unchanged and lie on disk are not loaded.
+
+        Raises
+        ------
+        ValueError
+            If a run lacks what is needed, or the telescopes differ.
+        """
+        _check_is_run("target", target)
+        _check_is_run("donor", donor)
+        seed = self._pair_seed(target, donor, mimic_set)
+        plain = plain_run(target, with_events=False), plain_run(donor)
+        if None in plain:
+            target, donor = self._read(target, donor)
+            return self._mimic_in_memory(target, self._scramble(donor, seed), seed)
+        check_run(plain[1])
+        self._check_pair(*plain)
+        target, donor = compat.read_once(target), compat.read_once(donor)
+        donor = self._scramble(donor, seed)
+        plain = plain[0], plain_run(donor)
+        if None in plain:  # a scrambler that works with gammapy's objects
+            return self._mimic_in_memory(target, donor, seed)
+        mimic = self._move_run(*plain)
+        header = self._header(*plain, mimic, seed)
+        return compat.lazy_observation(
+            replace(mimic, header=header, header_is_final=True),
+            bkg=self.make_background(target, donor),
+            **self.make_irfs(target, donor),
+        )
+
+    def _read(self, target, donor):
+        """Read runs of any kind, with gammapy's objects, and check them."""
+        # each access to a part of a run on disk reads it anew: read once, and of the
+        # target's events nothing but the header
+        events = compat.events_location(target) or target.events
+        target = compat.new_observation(target, events=events)
+        donor = compat.new_observation(donor)
+        _check_parts("target", target)
+        _check_parts("donor", donor)
+        target, donor = _with_location(target, donor)
+        if donor.events is None:
+            raise ValueError(f"donor run {donor.obs_id} has no events")
+        check_events(donor)
+        self._check_pair(Run.from_observation(target), Run.from_observation(donor))
+        return target, donor
+
+    def _mimic_in_memory(self, target, donor, seed):
+        """Make a mimic of gammapy's objects."""
+        target_run, donor_run = (
+            Run.from_observation(target),
+            Run.from_observation(donor),
+        )
+        reference = _time_reference(target_run, donor_run)
+        gti = self._make_gti(target, donor, reference)
+        events = self._select_events(target, donor, gti)
+        position = event_positions(events.table)
+        place = position.ra.deg, position.dec.deg
+        _, new = self._move(
+            Run.from_observation(donor, events), target_run, donor_run, *place
+        )
+        events = move_events(
+            events,
+            SkyCoord(new.lon_deg, new.lat_deg, unit="deg"),
+            source=donor,
+            destination=target,
+            time=in_scale(events.time + self._shift(target, donor), reference),
+            known=self._alignment,
+            keep_unknown=self.alignment == "altaz",
+        )
+        mimic = replace(
+            target_run,
+            reference=reference,
+            tt=tt_days(reference),
+            gti_s=gti_seconds(gti, reference),
+            gti_reference=reference,
+            ontime_s=float(gti.time_sum.to_value("s")),
+            deadtime_fraction=donor_run.deadtime_fraction,
+            seconds=np.atleast_1d(seconds_since(events.time, reference)),
+        )
+        events.table.meta = self._header(target_run, donor_run, mimic, seed)
+        return Observation(
+            obs_id=target.obs_id,
+            meta=ObservationMetaData.from_header(events.table.meta),
+            gti=gti,
+            events=events,
+            pointing=target.pointing,
+            location=target.observatory_earth_location,
+            bkg=self.make_background(target, donor),
+            **self.make_irfs(target, donor),
+        )
+
+    def _move_run(self, target, donor):
+        """Make a mimic of plain numbers, which still lacks its header."""
+        gti_s, ontime_s, run = donor.good_s - donor.start_s, donor.ontime_s, donor
+        if self.crop and target.ontime_s < ontime_s:
+            gti_s, ontime_s = first_of(gti_s, target.ontime_s), target.ontime_s
+            run = donor[donor.seconds - donor.start_s < gti_s[1].max()]
+        start_s = self._start_s(target, donor)
+        old, new = self._move(run, target, donor, *map(run.values, ("RA", "DEC")))
+        is_kept = self.alignment == "altaz"
+        return replace(
+            run.moved(old, new, known=self._alignment, keep_unknown=is_kept),
+            obs_id=target.obs_id,
+            reference=target.reference,
+            tt=target.tt,
+            gti_s=gti_s + start_s,
+            gti_reference=target.reference,
+            ontime_s=ontime_s,
+            pointing=target.pointing,
+            seconds=new.seconds + start_s,
+        )
+
+    def _start_s(self, target, donor):
+        """Start of the mimic's good time, counted as the target's."""
+        if self.time == "target":
+            return target.start_s
+        if same_reference(donor.reference, target.reference):
+            return donor.start_s
+        return donor.start_s + seconds_since(donor.reference, target.reference)
+
+    def _move(self, run, target, donor, lon_deg, lat_deg):
+        """Positions of the events in the sky of the donor, and in that of the mimic."""
+        # counted from the start, so that no digit is lost
+        elapsed = run.seconds - donor.start_s
+        old = EventPositions(
+            donor.pointing, donor.origin(donor.start_s), elapsed, lon_deg, lat_deg
+        )
+        origin = target.origin(self._start_s(target, donor))
+        return old, old.moved(target.pointing, origin, self._alignment)
+
+    def _header(self, target, donor, mimic, seed):
+        settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
+        return mimic_header(target, donor, mimic, settings=settings, seed=seed)
+
+    def run_pairs(self, targets, donors, pairs, *, mimic_set=None):
+        """Make the mimics of a table of pairs.
+
+        Parameters
+        ----------
+        targets, donors : `~gammapy.data.Observations` or `~gammapy.data.DataStore`
+            Runs, found by OBS_ID.
+        pairs : `~astropy.table.Table` or list of tuple
+            Table with columns TARGET_OBS_ID, DONOR_OBS_ID (masked where a target
+            has no donor: skipped) and perhaps MIMIC_SET, or (target, donor) OBS_IDs.
+        mimic_set : int, optional
+            Make only the mimics of this set. Default is None, which makes all.
+
+        Returns
+        -------
+        mimics : `~gammapy.data.Observations`
+            One mimic a pair, in the order of the pairs. Mimics of several sets have
+            the same OBS_IDs, and each set needs a data store of its own.
+        """
+        mimics = []
+        for target_id, donor_id, number in _rows(pairs):
+            if mimic_set is not None and number != mimic_set:
+                continue
+            target = _find_run(targets, target_id, "targets")
+            donor = _find_run(donors, donor_id, "donors")
+            mimics.append(self.run(target, donor, mimic_set=number))
+        return Observations(mimics)
+
+    def make_irfs(self, target, donor):
+        """IRFs of the mimic, without the background.
+
+        Parameters
+        ----------
+        target, donor : `~gammapy.data.Observation`
+            The two runs.
+
+        Returns
+        -------
+        irfs : dict
+            Arguments ``aeff``, ``edisp``, ``psf`` and ``rad_max`` of
+            `~gammapy.data.Observation`; where nothing was changed, the place on disk.
+        """
+        giver, other = (donor, target) if self.irfs == "donor" else (target, donor)
+        names = ("aeff", "edisp", "psf", "rad_max")
+        irfs = {name: compat.irf_or_location(giver, name) for name in names}
+        cards = compat.irf_keywords(giver, "aeff")
+        limits = _common_energy_range(giver, other)
+        if cards is not None and limits != {key: cards.get(key) for key in limits}:
+            irfs["aeff"] = compat.irf_with_keywords(irfs["aeff"], limits)
+        return irfs
+
+    def make_background(self, target, donor):
+        """Background model of the mimic.
+
+        Parameters
+        ----------
+        target, donor : `~gammapy.data.Observation`
+            The two runs.
+
+        Returns
+        -------
+        bkg : `~gammapy.irf.Background2D`, `~gammapy.irf.Background3D`, \
+`~gammapy.utils.fits.HDULocation` or None
+            Model that means in the mimic what it meant in its own run: turned with
+            the donor's events where its alignment is not the one in which they
+            keep their place. None if the run has none.
+        """
+        giver = donor if self.background == "donor" else target
+        held = compat.irf_or_location(giver, "bkg")
+        # None for a radially symmetric model
+        alignment = None if held is None else compat.background_alignment(giver)
+        is_mirrored = alignment == FoVAlignment.REVERSE_LON_RADEC
+        own = FoVAlignment.RADEC if is_mirrored else alignment
+        if self.background == "donor" and own not in (None, self._alignment):
+            model = compat.to_gadf_alignment(compat.background(giver))
+            angle = self._orientation_differences(own, target, donor)
+            return turn_background(model, angle)
+        if is_mirrored:
+            return compat.mirrored(giver)
+        if held is None or isinstance(held, HDULocation):
+            return held
+        return compat.to_gadf_alignment(compat.background(giver))
+
+    def _orientation_differences(self, alignment, target, donor):
+        """By how much the transfer turns places given in another alignment.
+
+        At times spread over the donor's good time: the orientation changes in a run.
+        """
+        time = spread_times(donor.gti)
+        seconds = (time - time[0]).to_value("s")
+        origins = [
+            tt_days(start) for start in (time[0], time[0] + self._shift(target, donor))
+        ]
+        pointings = [Pointing.from_observation(run) for run in (donor, target)]
+        # on the latitude axis, at 90 deg from that of longitude
+        probe = EventPositions.from_fov(
+            pointings[0], origins[0], seconds, (0.0, 1.0), alignment
+        )
+        moved = probe.moved(pointings[1], origins[1], self._alignment)
+        lon, lat = np.radians(moved.fov_deg(alignment))
+        return np.arctan2(np.sin(lat), np.sin(lon) * np.cos(lat)) * u.rad - 90 * u.deg
+
+    def _shift(self, target, donor):
+        if self.time == "donor":
+            return 0 * u.s
+        return target.gti.time_start.min() - donor.gti.time_start.min()
+
+    def _make_gti(self, target, donor, reference):
+        ontime = target.gti.time_sum if self.crop else None
+        shift = self._shift(target, donor)
+        return moved_gti(donor.gti, shift, reference=reference, ontime=ontime)
+
+    def _select_events(self, target, donor, gti):
+        """Donor's events; with ``crop`` only those before the mimic's end."""
+        events = donor.events
+        end = gti.time_stop.max() - self._shift(target, donor)
+        if not self.crop or end >= donor.gti.time_stop.max():
+            return events
+        return EventList(events.table[events.time < end], meta=events.meta)
+
+    def _pair_seed(self, target, donor, mimic_set):
+        if self._seed is None:
+            own = getattr(self.scrambler, "random_state", None)
+            return (
+                None if self.scrambler is None or own is not None else seed_sequence()
+            )
+        return child_seed(self._seed, target.obs_id, donor.obs_id, mimic_set)
+
+    def _check_pair(self, target, donor):
+        # of the target only the sum of its good time matters, if at all
+        for role, run in (("donor", donor), ("target", target))[: 1 + self.crop]:
+            if overlap(run.good_s):
+                raise ValueError(
+                    f"{role} run {run.obs_id} has good time intervals (GTI) that "
+                    "overlap: their time would count twice"
+                )
+        for role, run in (("donor", donor), ("target", target)):
+            mjd = sum(run.origin(run.start_s)) - 2400000.5
+            if not _FIRST_MJD < mjd < _LAST_MJD:
+                raise ValueError(
+                    f"{role} run {run.obs_id} starts at MJD {mjd:.0f}, which cannot "
+                    "be: are MJDREFI, MJDREFF and TIMESYS right?"
+                )
+        if not self.allow_other_telescope:
+            self._check_telescopes(target, donor)
+
+    def _check_telescopes(self, target, donor):
+        names = [
+            str(run.header.get("TELESCOP", "")).strip().upper()
+            for run in (target, donor)
+        ]
+        advice = "take a donor of the same telescope, or allow_other_telescope = True"
+        if all(names) and names[0] != names[1]:
+            raise ValueError(
+                f"donor run {donor.obs_id} is of telescope {names[1]!r}, target run "
+                f"{target.obs_id} of {names[0]!r}: {advice}"
+            )
+        sites = target.pointing.site, donor.pointing.site
+        if sites[0] == sites[1]:
+            return
+        xyz = [
+            u.Quantity(EarthLocation.from_geodetic(*site).to_geocentric())
+            for site in sites
+        ]
+        distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
+        if distance > _SAME_SITE:
+            raise ValueError(
+                f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
+                f"target run {target.obs_id}: {advice}"
+            )
+
+    def _scramble(self, donor, seed):
+        if self.scrambler is None:
+            return donor
+        parameters = inspect.signature(self.scrambler.run).parameters
+        if seed is not None and "random_state" in parameters:
+            return self.scrambler.run(donor, random_state=seed)
+        return self.scrambler.run(donor)
+
+
+def _check_is_run(role, run):
+    if not isinstance(run, Observation):
+        raise TypeError(
+            f"{role} = {run!r}: must be a gammapy Observation; "
+            "get one by DataStore.obs(obs_id)"
+        )
+    if not isinstance(run.obs_id, int | np.integer):
+        raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
+
+
+def _check_parts(role, run):
+    for part in ("gti", "pointing"):
+        if getattr(run, part) is None:
+            raise ValueError(f"{role} run {run.obs_id} has no {part}")
+    if len(run.gti.table) == 0:
+        raise ValueError(f"{role} run {run.obs_id} has an empty GTI table")
+    if not np.all(run.gti.time_stop > run.gti.time_start):
+        raise ValueError(
+            f"{role} run {run.obs_id} has a good time interval (GTI) that does not end "
+            "after it starts"
+        )
+
+
+def _choice(name, value):
+    if value not in _CHOICES[name]:
+        allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
+        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+    return value
+
+
+def _with_location(target, donor):
+    """Both runs; one that has no location stands where the other one does."""
+    sites = [run.observatory_earth_location for run in (target, donor)]
+    known = [site for site in sites if site is not None]
+    if not known:
+        raise ValueError(
+            f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
+            "location: set GEOLON, GEOLAT and ALTITUDE"
+        )
+    if len(known) == 2:
+        return target, donor
+    return [compat.new_observation(run, location=known[0]) for run in (target, donor)]
+
+
+def _time_reference(target, donor):
+    """Take the reference time of the target's header, if it has one."""
+    given = (header_reference(run.header) for run in (target, donor))
+    return next(filter(None, given), target.reference)
+
+
+def _common_energy_range(*runs):
+    """LO_THRES and HI_THRES between which all runs can be used."""
+    limits = {}
+    for run in runs:
+        cards = compat.irf_keywords(run, "aeff") or {}
+        for key, stricter in (("LO_THRES", max), ("HI_THRES", min)):
+            value = cards.get(key)
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Real) or isinstance(value, bool):
+                raise ValueError(
+                    f"run {run.obs_id} has {key} = {value!r} in its effective area: "
+                    "must be a number (TeV)"
+                )
+            limits[key] = stricter(value, limits.get(key, value))
+    return limits
+
+
+def _rows(pairs):
+    """(target, donor, mimic set) of each pair that has a donor."""
+    if not hasattr(pairs, "colnames"):
+        yield from ((int(target), int(donor), 0) for target, donor in pairs)
+        return
+    missing = {"TARGET_OBS_ID", "DONOR_OBS_ID"} - set(pairs.colnames)
+    if missing:
+        raise ValueError(f"pairs has no column {', '.join(sorted(missing))}")
+    for row in pairs:
+        if row["DONOR_OBS_ID"] is np.ma.masked:
+            log.info("Run %s has no donor: no mimic made", row["TARGET_OBS_ID"])
+            continue
+        number = row["MIMIC_SET"] if "MIMIC_SET" in pairs.colnames else 0
+        yield int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
+
+
+def _find_run(runs, obs_id, name):
+    if isinstance(runs, Observations):
+        if str(obs_id) not in runs.ids:
+            raise ValueError(f"pairs names run {obs_id}, which is not in {name}")
+        return runs[str(obs_id)]
+    if obs_id not in runs.obs_ids:
+        raise ValueError(f"pairs names run {obs_id}, which is not in {name}")
+    return runs.obs(obs_id, required_irf="all-optional")

@@ -1,0 +1,1 @@
+"""Geometry: rotations, astrometry, the camera, and events in the field of view."""

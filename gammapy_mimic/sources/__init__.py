@@ -1,0 +1,5 @@
+"""Known sources: catalogs, region files, positions and names."""
+
+from gammapy_mimic.sources.known import known_sources, parse_sources
+
+__all__ = ["known_sources", "parse_sources"]
