@@ -6,8 +6,8 @@ from gammapy.maps import Map
 from matplotlib.figure import Figure
 
 from gammapy_mimic.scramble.residuals import scramble_residuals
-from gammapy_mimic.sky.events import event_positions
 from gammapy_mimic.sky.geometry import offset_azimuth
+from gammapy_mimic.sky.positions import event_positions
 
 __all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
 

@@ -12,14 +12,15 @@ from gammapy.data.metadata import ObservationMetaData
 from gammapy.irf import FoVAlignment
 from scipy.interpolate import CubicSpline
 
-from gammapy_mimic.data.run import Run, gti_seconds
+from gammapy_mimic.data.keywords import events_keywords
+from gammapy_mimic.data.run import Run
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io import gadf
 from gammapy_mimic.simulation import irfs
 from gammapy_mimic.simulation.background import SyntheticBackground
-from gammapy_mimic.sky.astrometry import interpolated_astrom, tt_days
+from gammapy_mimic.sky.astrometry import interpolated_astrom
 from gammapy_mimic.sky.camera import Pointing
-from gammapy_mimic.sky.events import fov_coordinates, sky_positions
+from gammapy_mimic.sky.positions import fov_coordinates, sky_positions
 
 __all__ = [
     "REFERENCE",
@@ -294,16 +295,18 @@ class SyntheticRun:
             obs_id=self.obs_id,
             header={},
             reference=REFERENCE,
-            tt=tt_days(REFERENCE),
-            gti_s=gti_seconds(gti, REFERENCE),
-            ontime_s=self.duration.to_value("s"),
+            gti_s=np.stack(
+                [
+                    gadf.seconds_since(time, REFERENCE)
+                    for time in (gti.time_start, gti.time_stop)
+                ]
+            ),
             pointing=Pointing.from_observation(
                 Observation(pointing=pointing, location=self.location)
             ),
             deadtime_fraction=self.deadtime_fraction,
-            seconds=np.zeros(0),
         )
-        header |= gadf.events_keywords(run)
+        header |= events_keywords(run)
         header |= {
             "ORIGIN": "gammapy_mimic",
             "TELESCOP": irfs.TELESCOPE,
