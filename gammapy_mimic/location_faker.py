@@ -61,7 +61,7 @@ class LocationFaker:
             "random_state": random_state,
         }
         self._scramble = {"method": method, "acceptance": acceptance}
-        # wrong options are to be told now, not with the first file
+        # wrong options are an error here, not with the first file
         MimicMaker(**self._mimic)
         AnnulusScrambler([], **self._scramble)
 
@@ -106,10 +106,10 @@ class LocationFaker:
         Raises
         ------
         OSError
-            If a file is not there, is no FITS file, or exists already.
+            If an input is missing or not a FITS file, or the output exists.
         ValueError
-            If a file is no DL3 file, the runs do not go together, or the output is
-            one of the inputs.
+            If a file is not a DL3 file, the runs are not compatible, or the output
+            is one of the inputs.
         """
         inputs = [make_path(source_file), make_path(faked_file)]
         output = make_path(output_name)

@@ -121,7 +121,7 @@ class TestInit:
         (tmp_path / "old.yaml").write_bytes(b"\xff\xfe\xf1")
         options = "--from", tmp_path / "old.yaml"
         text = invoke("init", tmp_path / "new.yaml", *options, code=1)
-        assert "old.yaml is no text file" in text
+        assert "old.yaml is not a text file" in text
         assert not (tmp_path / "new.yaml").exists()
 
     def test_from_what_has_the_section(self, invoke, tmp_path):
@@ -191,7 +191,7 @@ class TestRun:
 
     def test_store_that_is_not_there(self, invoke, tmp_path):
         path = write(tmp_path / "c.yaml", tmp_path / "nowhere", tmp_path)
-        assert "there is no folder" in invoke("run", path, code=1)
+        assert "does not exist" in invoke("run", path, code=1)
 
     def test_changed_config(self, invoke, config, store, tmp_path):
         invoke("run", config, "--only", 0)

@@ -1,4 +1,4 @@
-"""Mimics inside of gammapy's `~gammapy.analysis.Analysis`."""
+"""Mimics in gammapy's `~gammapy.analysis.Analysis`."""
 
 import logging
 
@@ -33,7 +33,7 @@ class MimicAnalysis(Analysis):
     ConfigError
         If there are mistakes in the configuration.
     ValueError
-        If there is no such mimic set.
+        If the number of the mimic set is not valid.
 
     Examples
     --------
@@ -86,7 +86,7 @@ class MimicAnalysis(Analysis):
             self.observations = self.datastore.get_observations(
                 required_irf=settings.required_irf
             )
-        # with the donors' times those of the targets mean nothing
+        # mimics with the donors' times are not in the targets' intervals
         start, stop = settings.obs_time.start, settings.obs_time.stop
         if start is not None and self.config.mimic.time == "target":
             intervals = (

@@ -46,7 +46,7 @@ def is_campaign(path):
 
 
 def check_campaign(path):
-    """Check what a campaign has written besides the inside of its data stores.
+    """Check the files of a campaign, except the contents of its data stores.
 
     Parameters
     ----------
@@ -111,6 +111,8 @@ def _check_mimic(folder, mimic_set, target):
     if record is None:
         return error("RECORD", f"There is no mimic, or no whole record of it; {_AGAIN}")
     if not folder.holds(mimic_set, record):
-        text = f"{record['file']} is missing or not as it was written; {_AGAIN}"
+        text = (
+            f"{record['file']} is missing or was changed after it was written; {_AGAIN}"
+        )
         return error("SHA256", text)
     return None

@@ -131,7 +131,7 @@ class MimicCampaign:
         -------
         path : `~pathlib.Path` or None
             Folder. None if it is not there, or was made from other observations or
-            with other settings of the section ``mimic``: the log tells.
+            with other settings of the section ``mimic``: a message is logged.
         """
         path = expand(self.config.mimic.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=self.config.mimic.compress)
@@ -144,7 +144,7 @@ class MimicCampaign:
         except ConfigError as error:
             log.warning("%s is not used: %s", store, error)
             return None
-        other = [it for it in differences if it.startswith(relevant)]
+        other = [line for line in differences if line.startswith(relevant)]
         if other:
             log.warning(
                 "%s is not used: it was made with another configuration: %s",
@@ -158,7 +158,7 @@ class MimicCampaign:
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
         pairs = settings.matcher().run(targets.store, donors, skip_broken=True)
-        pairs.meta["left_out"] += [list(it) for it in targets.incomplete.items()]
+        pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
         pairs.meta["notes"] += [
             f"targets: run {obs_id}, left out: {why}"
             for obs_id, why in targets.incomplete.items()
@@ -185,7 +185,7 @@ class MimicCampaign:
             With "ray" the processes may be on other machines. Default is
             "multiprocessing".
         overwrite : bool, optional
-            Make everything anew, also where the folder holds mimics of another
+            Make everything again, also where the folder holds mimics of another
             configuration. Default is False.
         only : int, optional
             Make only this mimic set; several such calls may work at a time. Default
@@ -213,7 +213,7 @@ class MimicCampaign:
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
         if settings.scramble is not None:
-            # broken or missing ones are told once, not by each process
+            # broken or missing ones are reported once, not by each process
             available_catalogs(settings.scramble.catalogs)
         with folder.lock(only):
             folder.prepare(self.config, overwrite=overwrite, only=only)
@@ -302,7 +302,7 @@ class _Work:
             closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
         ):
             for task, problem in made:
-                # the processes go on meanwhile
+                # the processes go on during this
                 while unfinished[0] < task.mimic_set:
                     self._finish(unfinished.pop(0))
                 self._note(task, problem)

@@ -1,4 +1,4 @@
-"""What a campaign tells at its end."""
+"""The result of a campaign."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -13,10 +13,10 @@ from gammapy_mimic.io.gadf import header_reference, seconds_since
 __all__ = ["HDURecord", "check_against_index", "check_run", "is_mirrored"]
 
 TIME_TOLERANCE_S = 1e-3
-"""Largest difference of two times that should be equal."""
+"""Largest difference of two times that should be equal, in seconds."""
 
 ANGLE_TOLERANCE_DEG = 1e-4
-"""Likewise of angles: what single precision leaves of 360 deg, three times over."""
+"""The same for angles: three times the single-precision rounding of 360 deg."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ def _check_obs_id(obs_id, record):
 
 
 def _reference(header):
-    """Read the reference time of a header; None if it does not tell."""
+    """Read the reference time of a header; None if it has none."""
     scale = header.get("TIMESYS")
     days, fraction = number(header, "MJDREFI"), number(header, "MJDREFF")
     if None in (days, fraction) or not 0 <= days + fraction <= LAST_MJD:
@@ -115,7 +115,7 @@ def _check_times(events, gti):
     intervals = gti.gti + shift
     yield from _check_ontime(header, intervals)
     if events.times is not None:
-        # those outside TSTART..TSTOP are told of already
+        # those outside TSTART..TSTOP are reported already
         start, stop = number(header, "TSTART"), number(header, "TSTOP")
         times = events.times
         if None not in (start, stop):
@@ -177,7 +177,7 @@ def _check_rad_max(header, records):
 
 
 def is_mirrored(records):
-    """Tell whether gammapy mirrors the background because of who wrote the events."""
+    """Whether gammapy mirrors the background because of CREATOR and HDUVERS."""
     events, bkg = records.get("events"), records.get("bkg")
     if events is None or bkg is None or not is_mirrored_by_gammapy(events.header):
         return False

@@ -56,7 +56,7 @@ def read_header(hdu):
 
 
 def number(header, name):
-    """Header value as float, or None if it is missing or no number."""
+    """Header value as float, or None if it is missing or not a number."""
     value = header.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -64,7 +64,7 @@ def number(header, name):
 
 
 def is_drift(header):
-    """Whether a header tells of drift mode; gammapy takes all else as pointing."""
+    """Whether OBS_MODE is drift mode; gammapy takes all else as pointing."""
     return str(header.get("OBS_MODE", "")).upper() == "DRIFT"
 
 
@@ -141,7 +141,7 @@ def check_columns(hdu, columns, *, scalar=True):
     for name, column in columns.items():
         alias = COLUMN_ALIASES.get(name)
         if name not in names and alias in names:
-            yield warning(name, f"Column {alias} stands for {name}")
+            yield warning(name, f"Column {alias} is used as {name}")
             found[alias] = column
         elif name not in names:
             yield error(name, f"Mandatory column {name} is missing")
@@ -183,9 +183,9 @@ def _check_unit(name, text, column):
 def check_checksum(hdu):
     """DATASUM and CHECKSUM, if the header has them; to be called before `.data`."""
     if hdu.verify_datasum() == 0:
-        yield error("DATASUM", "DATASUM does not fit the data")
+        yield error("DATASUM", "DATASUM does not match the data")
     elif hdu.verify_checksum() == 0:
-        yield error("CHECKSUM", "CHECKSUM does not fit the HDU")
+        yield error("CHECKSUM", "CHECKSUM does not match the HDU")
 
 
 # --- EVENTS, GTI, POINTING ---------------------------------------------------------
@@ -344,7 +344,7 @@ def _check_arrays(hdu, columns):
             continue
         if size and np.size(values) != size:
             yield error(
-                name, f"{name} has {np.size(values)} values, its axes ask for {size}"
+                name, f"{name} has {np.size(values)} values, its axes have {size} bins"
             )
         if not np.all(np.isfinite(values)):
             yield warning(name, f"{name} has values that are not finite")

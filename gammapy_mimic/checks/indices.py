@@ -30,7 +30,7 @@ def first_table(hdulist):
     for hdu in hdulist:
         if isinstance(hdu, fits.BinTableHDU):
             return hdu
-    raise ValueError("it holds no binary table")
+    raise ValueError("the file has no binary table")
 
 
 def check_index_table(hdu, name):

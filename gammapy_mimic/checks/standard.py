@@ -63,13 +63,13 @@ FOV_ALIGNMENTS = ("ALTAZ", "RADEC")
 TIME_SCALES = ("TT", "UTC", "TAI", "TDB", "TCB", "TCG", "UT1")
 
 DEFAULTED = frozenset({"TIMEUNIT", "TIMEREF"})
-"""Keywords that readers replace by a default (GADF, "Time"): missing is no error."""
+"""Keywords that readers replace by a default (GADF, "Time"): only a warning."""
 
 SINCE_03 = frozenset({"OBS_MODE", "FOVALIGN"})
 """What a file of version 0.2 need not have."""
 
 LAST_MJD = 100000
-"""A reference time after this day (in 2132) is taken as a mistake."""
+"""A reference time after this MJD (in 2132) is an error."""
 
 TIME_REFERENCE = {
     "MJDREFI": Keyword("int", limits=(0, LAST_MJD)),

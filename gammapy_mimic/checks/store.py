@@ -59,7 +59,7 @@ READ_ERRORS = (
     MemoryError,
     fits.VerifyError,
 )
-"""What astropy and the decompressor were seen to raise on broken files."""
+"""Errors that astropy and the decompressor raise on broken files."""
 
 _TYPE_OF_CLASS = {
     name: kind for kind, names in CLASSES_OF_TYPE.items() for name in names
@@ -71,7 +71,7 @@ def check_datastore(path):
 
     Looks at both index tables and at every HDU that they name: mandatory keywords
     and columns with type and unit, values of events and good time intervals, axes of
-    IRFs, and whether index, headers and data tell the same. Each file is read once.
+    IRFs, and whether index, headers and data agree. Each file is read once.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def check_datastore(path):
     -------
     findings : `~astropy.table.Table`
         One row for each finding; no rows if all is well. Columns: OBS_ID (masked if
-        the finding concerns no run), FILE (relative to the folder), HDU, LEVEL, KEY
+        the finding is not about a run), FILE (relative to the folder), HDU, LEVEL, KEY
         (keyword, column or subject) and MESSAGE. LEVEL "error" breaks GADF 0.3 or
         gammapy, "warning" is worth knowing. A file that cannot be read is a finding.
         The table's ``meta`` has the numbers of runs and files, N_RUNS and N_FILES,
@@ -92,7 +92,7 @@ def check_datastore(path):
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or it has no HDU index.
+        If the folder does not exist or has no HDU index.
 
     Examples
     --------
@@ -218,8 +218,8 @@ class _StoreCheck:
         for row in rows:
             by_file[_file(row)].append(row)
         records = {}
-        for file, its_rows in by_file.items():
-            for row, record in self._read_file(obs_id, file, its_rows):
+        for file, file_rows in by_file.items():
+            for row, record in self._read_file(obs_id, file, file_rows):
                 records.setdefault(row["HDU_TYPE"], record)
         self.n_mirrored += is_mirrored(records)
         for record, finding in check_run(obs_id, records):
@@ -234,7 +234,7 @@ class _StoreCheck:
             record.times = record.gti = None
 
     def _read_file(self, obs_id, file, rows):
-        """Pairs of index row and record; reads and checks what is new."""
+        """Pairs of index row and record; reads and checks HDUs not seen so far."""
         new = [row for row in rows if (file, row["HDU_NAME"]) not in self.seen]
         if new and file not in self.unreadable:
             with _warnings_to(self.report, obs_id=obs_id, file=file):
@@ -244,7 +244,7 @@ class _StoreCheck:
             if record is None:
                 continue
             if row not in new and record.hdu_type in ("events", "gti"):
-                finding = error("HDU_NAME", "The HDU belongs to another run already")
+                finding = error("HDU_NAME", "The HDU is also that of another run")
                 self.report.add([finding], obs_id=obs_id, file=file, hdu=record.name)
             yield row, record
 
@@ -271,7 +271,9 @@ class _StoreCheck:
             self.report.add([finding], **place)
             return
         if not isinstance(hdu, fits.BinTableHDU):
-            self.report.add([error("XTENSION", "The HDU is no binary table")], **place)
+            self.report.add(
+                [error("XTENSION", "The HDU is not a binary table")], **place
+            )
             return
         try:
             header = read_header(hdu)
@@ -327,7 +329,7 @@ def _check_size(row, raw):
         yield warning("SIZE", message)
     digest = row.get("MD5")
     if digest and digest.lower() != hashlib.md5(raw, usedforsecurity=False).hexdigest():
-        yield error("MD5", "The file has not the MD5 sum of the index")
+        yield error("MD5", "The MD5 sum of the file is not that of the index")
 
 
 def _class_of(row, header):

@@ -1,4 +1,4 @@
-"""All mistakes of a configuration in one error, each with what to write instead."""
+"""Checks of a configuration: one error lists all mistakes and how to fix them."""
 
 import types
 from difflib import get_close_matches
@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 __all__ = ["ConfigError", "check_settings", "parse_yaml"]
 
-# written by gammapy besides the settings
+# blocks that gammapy writes in addition to the settings
 _NO_SETTINGS = ("metadata", "checksum")
 # what PyYAML raises on values that are not what they look like, such as a month 13
 _VALUE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -34,7 +34,7 @@ class ConfigError(ValueError):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Loader to which a key that comes twice is an error, not an overwrite."""
+    """Loader for which a duplicated key is an error, not an overwrite."""
 
     def construct_mapping(self, node, deep=False):
         """Construct a mapping after a look at its keys."""
@@ -48,7 +48,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             line = seen.setdefault(key.value, key.start_mark.line + 1)
             if line != key.start_mark.line + 1:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} comes twice, first in line {line}",
+                    problem=f"{key.value!r} is duplicated, first in line {line}",
                     problem_mark=key.start_mark,
                 )
         return super().construct_mapping(node, deep=deep)
@@ -72,7 +72,7 @@ def parse_yaml(text, name):
     Raises
     ------
     ConfigError
-        If this is no YAML, or no mapping.
+        If the text is not valid YAML or not a mapping.
     """
     try:
         # a SafeLoader: it makes nothing but plain Python objects
@@ -81,7 +81,7 @@ def parse_yaml(text, name):
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise ConfigError([f"{name}:{place} is no valid YAML: {problem}"]) from error
+        raise ConfigError([f"{name}:{place} is not valid YAML: {problem}"]) from error
     except _VALUE_ERRORS as error:
         problem = f"{type(error).__name__}: {error}"
         raise ConfigError([f"{name}: a value cannot be read: {problem}"]) from error
@@ -186,13 +186,15 @@ def _leaf_problems(annotation, value, path):
 def _adapter_config(annotation):
     """Permit gammapy's types; a model has a configuration of its own."""
     arguments = (annotation, *get_args(annotation))
-    if any(isinstance(it, type) and issubclass(it, BaseModel) for it in arguments):
+    if any(
+        isinstance(item, type) and issubclass(item, BaseModel) for item in arguments
+    ):
         return None
     return {"arbitrary_types_allowed": True}
 
 
 def _validation_problems(error, path):
-    """Lines for what pydantic found; of a union only the first complaint."""
+    """Lines for what pydantic found; of a union only the first problem."""
     seen = set()
     for detail in error.errors():
         location = [part for part in detail["loc"] if _is_key(part)]
@@ -209,7 +211,7 @@ def _validation_problems(error, path):
 
 
 def _is_key(part):
-    """Whether it is a key or number, not the name of a member of a union."""
+    """Whether a part is a key or an index, not the name of a member of a union."""
     return isinstance(part, int) or part.isidentifier()
 
 
@@ -227,7 +229,7 @@ def _dotted(path):
 
 
 def _unit_advice(annotation, value):
-    """Tell what to write for one of gammapy's own quantities."""
+    """Say what to write for one of gammapy's own quantities."""
     described = str(annotation)
     unit = "deg" if "Angle" in described else "TeV" if "energy" in described else None
     try:

@@ -70,7 +70,7 @@ class DonorsConfig(GammapyBaseConfig):
     obs_file : `~pathlib.Path` or None
         Text file with one OBS_ID a line.
     exclude : list of int
-        OBS_IDs that are no donors.
+        OBS_IDs that are not used as donors.
     """
 
     datastore: RawPath | None = None
@@ -140,7 +140,7 @@ class MatchConfig(GammapyBaseConfig):
 
 
 class SourceConfig(GammapyBaseConfig):
-    """A source that no catalog has."""
+    """A source that is in no catalog."""
 
     name: StrictStr
     lon: AnyAngle
@@ -322,12 +322,12 @@ class MimicAnalysisConfig(AnalysisConfig):
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise ConfigError([f"{path}: is no text file in UTF-8"]) from error
+            raise ConfigError([f"{path}: is not a text file in UTF-8"]) from error
         return cls._from_text(text, str(path))
 
     @classmethod
     def from_yaml(cls, config_str):
-        """Make it from a YAML text; see `read`."""
+        """Make a configuration from YAML text; see `read`."""
         return cls._from_text(config_str, "configuration")
 
     @classmethod

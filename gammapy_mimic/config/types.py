@@ -1,4 +1,4 @@
-"""Types of single settings; their errors tell what to write."""
+"""Types of single settings; their errors say what to write."""
 
 from datetime import date
 from typing import Annotated
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def _quantity(value, *, unit):
-    """Quantity of the kind of a unit, or an error that tells what to write."""
+    """Quantity of the kind of a unit, or an error that says what to write."""
     example = f"{value} {unit}"
     if isinstance(value, bool) or not isinstance(value, str | int | float | u.Quantity):
         raise ValueError(f"must be a number with a unit, such as '5 {unit}'")
@@ -39,7 +39,7 @@ def _quantity(value, *, unit):
     if not quantity.isscalar or not np.isfinite(quantity.value):
         raise ValueError("must be one finite value")
     if not quantity.unit.is_equivalent(unit):
-        raise ValueError(f"{quantity.unit} is no unit of this; write it in '{unit}'")
+        raise ValueError(f"has the wrong unit {quantity.unit}; write it in '{unit}'")
     return quantity
 
 
@@ -55,7 +55,7 @@ def _positive(value):
 
 def _number(value):
     if isinstance(value, bool | str):
-        raise ValueError("must be a plain number")
+        raise ValueError("must be a number without a unit")
     return value
 
 

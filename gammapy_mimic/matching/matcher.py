@@ -67,7 +67,7 @@ class DonorMatcher:
         Least distance of a donor's pointing from the edge of these. Default is
         2.5 deg.
     exclude : sequence of int, optional
-        OBS_IDs that are no donors. Default is ().
+        OBS_IDs that are not used as donors. Default is ().
     **features
         Tolerances:
 
@@ -166,7 +166,7 @@ class DonorMatcher:
         TypeError
             If targets or donors are none of these.
         ValueError
-            If there is no run, an OBS_ID comes twice, or a run has no pointing,
+            If there are no runs, an OBS_ID is duplicated, or a run has no pointing,
             time or site.
         """
         runs = {}
@@ -186,7 +186,7 @@ class DonorMatcher:
                 "tolerances": {name: float(x) for name, x in tolerances.items()},
                 "relax": [list(step) for step in self.relax],
                 "notes": notes,
-                "left_out": [list(it) for it in runs["targets"].meta["left_out"]],
+                "left_out": [list(item) for item in runs["targets"].meta["left_out"]],
                 **{name: runs_to_json(table) for name, table in runs.items()},
             }
         )
@@ -316,7 +316,7 @@ class DonorMatcher:
 
 
 def _relaxation(relax, tolerances):
-    """Check steps of relaxation: (name, plain number or None)."""
+    """Check steps of relaxation: (name, number or None)."""
     steps = []
     for item in [relax] if isinstance(relax, str) else relax:
         name, value = (item, None) if isinstance(item, str) else item

@@ -112,7 +112,7 @@ class PairTable(Table):
         Raises
         ------
         ValueError
-            If no such run took part.
+            If the run is neither a target nor a donor.
         """
         targets, donors = self.targets, self.donors
         cuts = Cuts(targets, donors, self.meta["tolerances"])
@@ -234,7 +234,7 @@ class PairTable(Table):
         Raises
         ------
         ValueError
-            If there is no such set or a run is not among the observations.
+            If the set does not exist or a run is not among the observations.
         """
         if mimic_set not in range(self.n_sets):
             raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")

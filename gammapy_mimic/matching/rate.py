@@ -16,7 +16,7 @@ class OuterRate:
 
     Most events far from the pointing are background, whatever the target is. Their
     rate follows the state of the atmosphere and of the telescopes, which vary more
-    than zenith angle and muon efficiency tell.
+    than zenith angle and muon efficiency show.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a report tells: numbers of all mimic sets, one set at a time."""
+"""The numbers of a report, computed one mimic set at a time."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,7 +64,7 @@ class Campaign:
         Raises
         ------
         ValueError
-            If the folder is no campaign's, or holds no mimic set.
+            If the folder is not that of a finished campaign or has no mimic set.
         """
         path = Path(path)
         for name in ("config.yaml", "pairs.ecsv", "provenance.yaml"):
@@ -135,20 +135,24 @@ def _sets(path, pairs):
     numbers = sorted({int(number) for number in pairs["MIMIC_SET"][paired]})
     folder = CampaignFolder(path)
     stores = {number: folder.store_path(number) for number in numbers}
-    found = {k: it for k, it in stores.items() if (it / HDU_INDEX).is_file()}
+    found = {
+        number: store
+        for number, store in stores.items()
+        if (store / HDU_INDEX).is_file()
+    }
     if not found:
-        raise ValueError(f"{path} holds no mimic set")
-    return found, [it.name for number, it in stores.items() if number not in found]
+        raise ValueError(f"{path} has no mimic set")
+    return found, [store.name for n, store in stores.items() if n not in found]
 
 
 def _check_files(path, sets, provenance):
-    """Raise an error for a mimic that is not as the campaign has written it."""
+    """Raise an error for a mimic that was changed after the campaign wrote it."""
     names = {store.name for store in sets.values()}
     for name, file, sha256 in mimic_files(provenance):
         if name in names and checksum(path / name / file) != sha256:
             raise ValueError(
-                f"{path / name / file} is not as it was written, by its checksum in "
-                "provenance.yaml; gammapy-mimic run makes it again"
+                f"{path / name / file} was changed after it was written (its checksum "
+                "is in provenance.yaml); gammapy-mimic run makes it again"
             )
 
 
@@ -193,8 +197,7 @@ def measure(campaign, *, unblind=False, n_toys=30):
     """
     position, geometry = campaign.position, campaign.geometry
     found = Measurement(position)
-    # first what takes little time, to find out whether donors can be read and whether
-    # there are counts enough
+    # the quick parts first: they fail early if donors cannot be read or counts are few
     found.checks = _checks(campaign)
     edges = [0, 1] * geometry["offset_max"]
     found.systematic = background_systematic(
@@ -214,7 +217,9 @@ def measure(campaign, *, unblind=False, n_toys=30):
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
-    found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
+    found.residuals = vstack(
+        [table for table in residuals if len(table)] or residuals[:1]
+    )
     target = _of_target(campaign, position, geometry) if unblind else None
     found.at_position = TargetSignificance(np.array(single), target)
     return found
@@ -233,4 +238,6 @@ def _of_target(campaign, position, geometry):
 def _checks(campaign):
     """Field checks of the pairs of the first set."""
     mimics = campaign.observations(next(iter(campaign.sets)))
-    return {it.obs_id: field_checks(campaign.donor(it), it) for it in mimics}
+    return {
+        mimic.obs_id: field_checks(campaign.donor(mimic), mimic) for mimic in mimics
+    }

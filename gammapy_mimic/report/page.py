@@ -1,4 +1,4 @@
-"""The HTML page of a report: words, tables and pictures in one file."""
+"""The HTML page of a report: text, tables and figures in one file."""
 
 import base64
 import html
@@ -56,7 +56,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
     Raises
     ------
     ValueError
-        If the folder is no finished campaign, or a run has no background model.
+        If the folder is not a finished campaign, or a run has no background model.
     FileExistsError
         If there is a report already and ``overwrite`` is False.
     """
@@ -66,7 +66,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
         raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
     if campaign.missing:
         log.warning(
-            "%s: %s not there, the report is on the other mimic sets",
+            "%s: %s missing; the report is on the other mimic sets",
             *(folder, ", ".join(campaign.missing)),
         )
     figures = Path(folder) / "figures"
@@ -128,7 +128,7 @@ def _page(campaign, found, pictures):
 
 def _summary(campaign, found):
     """Paragraph with all headline numbers, as for a paper."""
-    rows = [it.table[0] for it in found.distributions.values()]
+    rows = [distribution.table[0] for distribution in found.distributions.values()]
     mean, width = (
         np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
     )
@@ -145,7 +145,7 @@ def _summary(campaign, found):
         f"Relative to Poisson toys, their significance maps have means of "
         f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} to "
         f"{width.max():.2f}. Counts over predicted background are "
-        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} in the mean; they scatter "
+        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on average; they scatter "
         f"from run to run by {level['RMS']:.1%}, of which {level['POISSON']:.1%} are "
         f"Poisson: an intrinsic systematic of {level['SYSTEMATIC']:.1%} ± "
         f"{level['SYSTEMATIC_ERR']:.1%}."

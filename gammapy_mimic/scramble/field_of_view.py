@@ -26,7 +26,7 @@ class FieldOfView:
     Parameters
     ----------
     run : `~gammapy_mimic.data.run.Run`
-        Run in plain numbers, of a fixed pointing.
+        Run with a fixed pointing.
     energy_tev : `~numpy.ndarray`
         Energies of its events, shape (n,).
     event_ids : `~numpy.ndarray` or None
@@ -54,7 +54,7 @@ class FieldOfView:
         Parameters
         ----------
         run : `~gammapy_mimic.data.run.Run`
-            Run in plain numbers.
+            Run.
         columns : list of `~numpy.ndarray`
             Right ascension and declination of its events in degrees, energy in TeV,
             and EVENT_ID or None.
@@ -110,7 +110,7 @@ class FieldOfView:
         Returns
         -------
         numbers : list of int
-            Of the others the log tells.
+            The others are logged.
         """
         offset_deg = self.offset_deg
         if len(offset_deg) == 0:

@@ -266,7 +266,7 @@ class SyntheticBackground:
         return total / u.s
 
     def draw(self, duration, zenith, *, random_state=None):
-        """Draw background events of a run, in plain numpy.
+        """Draw background events of a run, as arrays.
 
         The number of events is Poisson distributed. Draws follow the formula without
         any binning: candidates are drawn from an upper limit of the rate and thinned.

@@ -51,7 +51,7 @@ _CONDITIONS, _EVENTS = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedStore:
-    """Synthetic data store and what is true about it.
+    """Synthetic data store and the truth about it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class SimulatedStore:
 
     @property
     def datastore(self):
-        """The `~gammapy.data.DataStore`, opened anew."""
+        """The `~gammapy.data.DataStore`, opened at each access."""
         return DataStore.from_dir(self.path)
 
 

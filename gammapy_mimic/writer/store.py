@@ -117,7 +117,7 @@ class MimicWriter:
             if source.resolve() in written:
                 raise ValueError(
                     f"OBS_ID {obs_id} is read from {source}, which has been replaced "
-                    "meanwhile; write to another folder"
+                    "since; write to another folder"
                 )
 
     def _remove_index(self):
@@ -195,9 +195,9 @@ def _check_new(path, overwrite):
 
 
 def _duplicate(obs_id):
-    """Error for an OBS_ID that comes twice."""
+    """Error for a duplicated OBS_ID."""
     return ValueError(
-        f"OBS_ID {obs_id} comes twice; a data store has each OBS_ID once: write the "
+        f"OBS_ID {obs_id} is duplicated; a data store has each OBS_ID once: write the "
         "runs to separate folders or give them other OBS_IDs"
     )
 
@@ -220,11 +220,11 @@ def write_datastore(
     """Write observations to a folder that gammapy opens as a data store.
 
     The files are ``<OBS_ID>.fits`` with EVENTS, GTI and all IRFs that the run has,
-    besides the index files ``obs-index.fits.gz`` and ``hdu-index.fits.gz``, which
+    and the index files ``obs-index.fits.gz`` and ``hdu-index.fits.gz``, which
     come last. Paths in the index are relative, the folder can be moved. The same
     observations give the same bytes.
 
-    Each file appears whole or not at all. If an error comes up meanwhile, complete
+    Each file appears whole or not at all. If an error is raised, complete
     files of earlier observations stay, without an index.
 
     Parameters
@@ -256,7 +256,7 @@ def write_datastore(
     TypeError
         If ``observations`` is a single one.
     ValueError
-        If an OBS_ID comes twice or is not an integer, or a run has no events, GTI,
+        If an OBS_ID is duplicated or not an integer, or a run has no events, GTI,
         pointing or location.
     FileExistsError
         If files are there already and ``overwrite`` is False.
