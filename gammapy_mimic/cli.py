@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gammapy_mimic import __version__
+from gammapy_mimic import __version__, check_gammapy
 
 __all__ = ["main"]
 
@@ -285,6 +285,10 @@ def report(folder, unblind, overwrite):
 
 def _set_up():
     """Prepare matplotlib for work without a screen; progress on terminals only."""
+    try:
+        check_gammapy()
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
     import matplotlib as mpl
     from gammapy.utils import pbar
 

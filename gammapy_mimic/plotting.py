@@ -1,11 +1,18 @@
 """Figures of runs and mimics."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
+from astropy.visualization.wcsaxes import WCSAxes
+from gammapy.data import Observation
 from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 from gammapy_mimic.scramble.residuals import scramble_residuals
+from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.sky.events import event_positions
 from gammapy_mimic.sky.geometry import offset_azimuth
 
@@ -13,14 +20,14 @@ __all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
 
 
 def plot_sky(
-    observation,
+    observation: Observation,
     *,
-    fig=None,
-    subplot=111,
-    width=5 * u.deg,
-    binsz=0.05 * u.deg,
-    smooth=0.1 * u.deg,
-):
+    fig: Figure | None = None,
+    subplot: int | SubplotSpec = 111,
+    width: u.Quantity = 5 * u.deg,
+    binsz: u.Quantity = 0.05 * u.deg,
+    smooth: u.Quantity = 0.1 * u.deg,
+) -> WCSAxes:
     """Draw the events of a run on the sky, with its pointing and its object.
 
     Parameters
@@ -86,7 +93,9 @@ def plot_sky(
     return ax
 
 
-def plot_mimic(donor, mimic, *, fig=None, **kwargs):
+def plot_mimic(
+    donor: Observation, mimic: Observation, *, fig: Figure | None = None, **kwargs: Any
+) -> tuple[WCSAxes, WCSAxes]:
     """Draw the donor's sky beside the mimic in the target's field.
 
     Parameters
@@ -113,7 +122,14 @@ def plot_mimic(donor, mimic, *, fig=None, **kwargs):
     return left, right
 
 
-def plot_scramble(observation, scrambled, scrambler, *, fig=None, width=5 * u.deg):
+def plot_scramble(
+    observation: Observation,
+    scrambled: Observation,
+    scrambler: AnnulusScrambler,
+    *,
+    fig: Figure | None = None,
+    width: u.Quantity = 5 * u.deg,
+) -> list[Axes]:
     """Draw what scrambling did to a run, in six panels.
 
     Above: counts before, after, and their difference with the annuli in red. Below:

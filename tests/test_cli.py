@@ -218,15 +218,15 @@ class TestCheck:
         (tmp_path / "out" / "mimic_000" / "hdu-index.fits.gz").unlink()
         text = invoke("check", tmp_path / "out", code=1)
         assert f"FAIL {tmp_path}/out/mimic_001: 2 runs" in text
-        assert f"FAIL {tmp_path}/out/mimic_000: path=" in text
-        assert "holds no hdu-index.fits.gz" in text
+        assert f"FAIL {tmp_path}/out/mimic_000: path = " in text
+        assert "has no hdu-index.fits.gz" in text
 
     def test_store(self, invoke, config, tmp_path):
         invoke("run", config)
         assert "PASS" in invoke("check", tmp_path / "out" / "mimic_000")
 
     def test_no_store(self, invoke, tmp_path):
-        assert "holds no hdu-index.fits.gz" in invoke("check", tmp_path, code=1)
+        assert "has no hdu-index.fits.gz" in invoke("check", tmp_path, code=1)
         invoke("check", tmp_path / "nowhere", code=2)
 
 

@@ -694,7 +694,7 @@ def pair_ids(table):
         ({"airmas": 0.1}, ValueError, "no tolerance 'airmas': did you mean 'airmass'"),
         ({"tolerances": {"zenith": 5}}, ValueError, "no tolerance 'zenith'"),
         ({"azimuth": 45}, ValueError, "azimuth = 45: must be a value with a unit"),
-        ({"airmass": "1 deg"}, ValueError, "airmass = '1 deg': must be a number"),
+        ({"airmass": "1 deg"}, ValueError, "airmass = '1 deg': must be a plain number"),
         ({"airmass": -0.1}, ValueError, "must not be negative"),
         ({"airmass": np.nan}, ValueError, "must not be negative"),
         ({"keep_away": "no such thing"}, ValueError, "no such thing"),

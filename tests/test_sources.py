@@ -355,7 +355,7 @@ def test_gammacat_is_corrected(catalog_data):
 
 
 def test_known_sources_without_data(no_data, caplog):
-    sources._warn_missing.cache_clear()
+    sources._tell_missing.cache_clear()
     with caplog.at_level(logging.INFO):
         regions = known_sources(SkyCoord(185, 30, unit="deg"))
     assert names(regions) == ["1ES 1218+304", "1ES 1215+303", "W Comae"]

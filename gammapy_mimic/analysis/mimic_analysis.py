@@ -1,6 +1,7 @@
 """Mimics in gammapy's `~gammapy.analysis.Analysis`."""
 
 import logging
+from typing import Any
 
 from gammapy.analysis import Analysis
 from gammapy.analysis.config import AnalysisConfig
@@ -8,6 +9,7 @@ from gammapy.analysis.config import AnalysisConfig
 from gammapy_mimic.campaign import MimicCampaign
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.io.arguments import PathLike
 
 __all__ = ["MimicAnalysis"]
 
@@ -43,7 +45,12 @@ class MimicAnalysis(Analysis):
     >>> analysis.get_datasets()  # doctest: +SKIP
     """
 
-    def __init__(self, config, *, mimic_set=0):
+    def __init__(
+        self,
+        config: MimicAnalysisConfig | dict[str, Any] | PathLike,
+        *,
+        mimic_set: int = 0,
+    ) -> None:
         super().__init__(config)
         number = self.config.mimic.n_mimics
         if mimic_set not in range(number):
@@ -67,7 +74,7 @@ class MimicAnalysis(Analysis):
         else:
             self._config = MimicAnalysisConfig.read(value)
 
-    def get_observations(self):
+    def get_observations(self) -> None:
         """Fetch the mimics.
 
         From ``mimic.outdir`` if they are there, made with this configuration;

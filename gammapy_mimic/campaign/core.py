@@ -7,10 +7,12 @@ import logging
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import yaml
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observations
 
 from gammapy_mimic import __version__
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
@@ -23,6 +25,7 @@ from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import file_error_context, write_text
 from gammapy_mimic.matching import PairTable
@@ -68,7 +71,7 @@ class MimicCampaign:
     >>> print(result.summary())  # doctest: +SKIP
     """
 
-    def __init__(self, config):
+    def __init__(self, config: MimicAnalysisConfig) -> None:
         if isinstance(config, dict):
             config = check_settings(MimicAnalysisConfig, config, "configuration")
         if not isinstance(config, MimicAnalysisConfig):
@@ -76,7 +79,7 @@ class MimicCampaign:
         self.config = config
 
     @classmethod
-    def from_yaml(cls, path):
+    def from_yaml(cls, path: PathLike) -> Self:
         """Make a campaign of a YAML file.
 
         Parameters
@@ -91,7 +94,7 @@ class MimicCampaign:
         """
         return cls(MimicAnalysisConfig.read(path))
 
-    def match(self):
+    def match(self) -> PairTable:
         """Find donors for the targets.
 
         Returns
@@ -101,7 +104,7 @@ class MimicCampaign:
         """
         return self._inputs().pairs
 
-    def make(self, mimic_set=0):
+    def make(self, mimic_set: int = 0) -> Observations:
         """Make the mimics of one set in memory.
 
         Parameters
@@ -119,7 +122,7 @@ class MimicCampaign:
             inputs.targets, inputs.donors, inputs.pairs, mimic_set=mimic_set
         )
 
-    def store_path(self, mimic_set=0):
+    def store_path(self, mimic_set: int = 0) -> Path | None:
         """Find the data store of a mimic set that `run` has written.
 
         Parameters
@@ -167,12 +170,12 @@ class MimicCampaign:
 
     def run(
         self,
-        n_jobs=1,
+        n_jobs: int = 1,
         *,
-        parallel_backend="multiprocessing",
-        overwrite=False,
-        only=None,
-    ):
+        parallel_backend: str = "multiprocessing",
+        overwrite: bool = False,
+        only: int | None = None,
+    ) -> CampaignResult:
         """Make all mimics, or those that an interrupted call has left.
 
         Parameters

@@ -181,7 +181,7 @@ class CampaignFolder:
                 [
                     f"{self.path} was made with another configuration:",
                     *(f"  {difference}" for difference in differences),
-                    "Take another mimic.outdir, or make all of it again with overwrite "
+                    "Take another mimic.outdir, or make all of it anew with overwrite "
                     "(--overwrite).",
                 ]
             )
@@ -198,17 +198,17 @@ class CampaignFolder:
         paths = [*self.path.glob(sets), *self.state.glob(sets)]
         return sorted(path for path in paths if _STORE.fullmatch(path.name))
 
-    def _known_differences(self, config, all_again):
-        """Differences; ConfigError if unknown, unless all is made again."""
+    def _known_differences(self, config, all_anew):
+        """Differences; ConfigError, unless all is made anew, if nobody can tell."""
         try:
             return self.differences(config)
         except ConfigError as error:
-            if all_again:
+            if all_anew:
                 return error.problems
             raise ConfigError(
                 [
                     f"{error.problems[0]}; without it nothing in its folder can be "
-                    "kept: take another mimic.outdir, or make all of it again with "
+                    "kept: take another mimic.outdir, or make all of it anew with "
                     "overwrite (--overwrite)"
                 ]
             ) from error
@@ -248,7 +248,7 @@ class CampaignFolder:
         if not self.config_path.exists() or not any(self.state.glob("mimic_*/*.json")):
             return None
         old = MimicAnalysisConfig.read(self.config_path)
-        old, new = (dict(_flat(settings.to_dict(), "")) for settings in (old, config))
+        old, new = (dict(_flat(it.to_dict(), "")) for it in (old, config))
         return [
             f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
             for key in dict.fromkeys([*old, *new])
@@ -378,7 +378,7 @@ class CampaignFolder:
             File for each OBS_ID, in the order of these.
         """
         paths = self.record_path(mimic_set, 0).parent.glob("*.json")
-        found = {int(p.stem): p for p in paths if _RECORD.fullmatch(p.name)}
+        found = {int(it.stem): it for it in paths if _RECORD.fullmatch(it.name)}
         return dict(sorted(found.items()))
 
     def holds(self, mimic_set, record):

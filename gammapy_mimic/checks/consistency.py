@@ -1,10 +1,12 @@
 """Checks between the HDUs of one run, and between a run and the index."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from gammapy_mimic.checks.findings import error, warning
+from gammapy_mimic.checks.findings import Finding, error, warning
 from gammapy_mimic.checks.hdus import is_drift, number
 from gammapy_mimic.checks.standard import LAST_MJD, TIME_SCALES
 from gammapy_mimic.data.compat import is_mirrored_by_gammapy
@@ -34,7 +36,9 @@ class HDURecord:
     """Start and stop of the intervals, shape (n, 2), likewise."""
 
 
-def check_run(obs_id, records):
+def check_run(
+    obs_id: int, records: Mapping[str, HDURecord]
+) -> Iterator[tuple[HDURecord, Finding]]:
     """Compare the HDUs of a run with each other and with the index.
 
     Parameters
@@ -176,7 +180,7 @@ def _check_rad_max(header, records):
         )
 
 
-def is_mirrored(records):
+def is_mirrored(records: Mapping[str, HDURecord]) -> bool:
     """Whether gammapy mirrors the background because of CREATOR and HDUVERS."""
     events, bkg = records.get("events"), records.get("bkg")
     if events is None or bkg is None or not is_mirrored_by_gammapy(events.header):
@@ -198,7 +202,13 @@ def _check_mirror(bkg):
 # --- index -------------------------------------------------------------------------
 
 
-def check_against_index(header, n_events, row, index_header, resolution_s):
+def check_against_index(
+    header: Mapping[str, Any],
+    n_events: int,
+    row: Mapping[str, Any],
+    index_header: Mapping[str, Any],
+    resolution_s: float,
+) -> Iterator[Finding]:
     """EVENTS header against the row of the run in the observation index.
 
     Parameters
@@ -220,7 +230,7 @@ def check_against_index(header, n_events, row, index_header, resolution_s):
     names = ("ALT_PNT", "AZ_PNT") if drift else ("RA_PNT", "DEC_PNT")
     for name in names:
         value, expected = number(header, name), number(row, name)
-        if None in (value, expected):
+        if value is None or expected is None:
             continue
         period = 360 if name in ("RA_PNT", "AZ_PNT") else np.inf
         distance = abs(value - expected)
@@ -229,7 +239,9 @@ def check_against_index(header, n_events, row, index_header, resolution_s):
     yield from _check_index_times(header, row, index_header, resolution_s)
     for name in ("ONTIME", "LIVETIME", "DEADC"):
         value, expected = number(header, name), number(row, name)
-        if None not in (value, expected) and abs(value - expected) > 1e-4 * abs(value):
+        if value is None or expected is None:
+            continue
+        if abs(value - expected) > 1e-4 * abs(value):
             yield warning(name, f"{name} is {value}, in the index it is {expected}")
     count = number(row, "EVENT_COUNT")
     if count is not None and count != n_events:

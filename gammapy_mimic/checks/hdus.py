@@ -1,12 +1,14 @@
 """Checks of one HDU by itself: keywords, columns and values."""
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
-from gammapy_mimic.checks.findings import error, warning
+from gammapy_mimic.checks.findings import Finding, error, warning
 from gammapy_mimic.checks.standard import (
     COLUMN_ALIASES,
     DEFAULTED,
@@ -19,6 +21,8 @@ from gammapy_mimic.checks.standard import (
     POINTING_KEYWORDS,
     SINCE_03,
     VERSIONS,
+    Column,
+    Keyword,
     events_keywords,
     gti_keywords,
     irf_keywords,
@@ -41,9 +45,9 @@ __all__ = [
 _KINDS = {"int": "iu", "float": "f", "float64": "f", "str": "SU"}
 
 
-def read_header(hdu):
+def read_header(hdu: fits.BinTableHDU) -> dict[str, Any]:
     """Header as a plain dict; an unreadable card has the value None."""
-    header = {}
+    header: dict[str, Any] = {}
     for card in hdu.header.cards:
         try:
             keyword, value = card.keyword, card.value
@@ -55,7 +59,7 @@ def read_header(hdu):
     return header
 
 
-def number(header, name):
+def number(header: Mapping[str, Any], name: str) -> float | None:
     """Header value as float, or None if it is missing or not a number."""
     value = header.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -63,7 +67,7 @@ def number(header, name):
     return float(value)
 
 
-def is_drift(header):
+def is_drift(header: Mapping[str, Any]) -> bool:
     """Whether OBS_MODE is drift mode; gammapy takes all else as pointing."""
     return str(header.get("OBS_MODE", "")).upper() == "DRIFT"
 
@@ -71,7 +75,9 @@ def is_drift(header):
 # --- keywords and columns ----------------------------------------------------------
 
 
-def check_keywords(header, keywords):
+def check_keywords(
+    header: Mapping[str, Any], keywords: Mapping[str, Keyword]
+) -> Iterator[Finding]:
     """Presence, type and value of mandatory keywords."""
     for name, keyword in keywords.items():
         if header.get(name) is None:
@@ -124,7 +130,9 @@ def _unit(text):
     return u.Unit(text or "", parse_strict="silent")
 
 
-def check_columns(hdu, columns, *, scalar=True):
+def check_columns(
+    hdu: fits.BinTableHDU, columns: Mapping[str, Column], *, scalar: bool = True
+) -> Iterator[Finding]:
     """Presence, type and unit of mandatory columns; known units of all others.
 
     Parameters
@@ -180,7 +188,7 @@ def _check_unit(name, text, column):
         yield warning(name, f"Column {name} has unit {text!r}; GADF wants {wanted!r}")
 
 
-def check_checksum(hdu):
+def check_checksum(hdu: fits.BinTableHDU) -> Iterator[Finding]:
     """DATASUM and CHECKSUM, if the header has them; to be called before `.data`."""
     if hdu.verify_datasum() == 0:
         yield error("DATASUM", "DATASUM does not match the data")
@@ -191,7 +199,7 @@ def check_checksum(hdu):
 # --- EVENTS, GTI, POINTING ---------------------------------------------------------
 
 
-def check_events(hdu, header):
+def check_events(hdu: fits.BinTableHDU, header: Mapping[str, Any]) -> Iterator[Finding]:
     """EVENTS: keywords, columns and values."""
     yield from check_keywords(header, events_keywords(is_drift(header)))
     yield from _check_obs_mode(header)
@@ -229,7 +237,7 @@ def _check_header_times(header):
         )
 
 
-def scalar_column(hdu, name):
+def scalar_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray | None:
     """Values of a column with one number in each row, in native order, or None."""
     if name not in hdu.columns.names:
         return None
@@ -267,7 +275,7 @@ def _check_event_values(hdu):
         yield warning("TIME", "Events are not in the order of their times")
 
 
-def check_gti(hdu, header):
+def check_gti(hdu: fits.BinTableHDU, header: Mapping[str, Any]) -> Iterator[Finding]:
     """GTI: keywords, columns and intervals."""
     yield from check_keywords(header, gti_keywords())
     yield from check_columns(hdu, GTI_COLUMNS)
@@ -289,7 +297,9 @@ def check_gti(hdu, header):
         yield error("GTI", f"{overlaps} good time intervals overlap")
 
 
-def check_pointing(hdu, header):
+def check_pointing(
+    hdu: fits.BinTableHDU, header: Mapping[str, Any]
+) -> Iterator[Finding]:
     """POINTING, which gammapy does not read."""
     yield from check_keywords(header, POINTING_KEYWORDS)
     yield from check_columns(hdu, POINTING_COLUMNS)
@@ -299,7 +309,9 @@ def check_pointing(hdu, header):
 # --- IRFs -------------------------------------------------------------------------
 
 
-def check_irf(hdu, header, hdu_class):
+def check_irf(
+    hdu: fits.BinTableHDU, header: Mapping[str, Any], hdu_class: str
+) -> Iterator[Finding]:
     """IRF: keywords, columns, axes, and RAD_MAX if it is a keyword."""
     yield from check_keywords(header, irf_keywords(hdu_class))
     yield from check_columns(hdu, IRF_COLUMNS[hdu_class], scalar=False)

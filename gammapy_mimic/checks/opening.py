@@ -9,6 +9,7 @@ from gammapy.data import DataStore
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.checks.standard import HDU_INDEX_COLUMNS
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import FitsFile, error_context
 
 __all__ = ["HDU_INDEX", "OBS_INDEX", "open_store"]
@@ -20,7 +21,7 @@ _SINGLE = ("events", "gti")
 """Types of which a run has one HDU; of IRFs there may be several to choose from."""
 
 
-def open_store(path, *, needs_obs_index=True):
+def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
     """Open a data store as gammapy does, if its index tables can be relied on.
 
     `gammapy.data.DataStore.from_dir` names neither file nor cause where a table is
@@ -45,26 +46,26 @@ def open_store(path, *, needs_obs_index=True):
     ValueError
         If a table is not a valid index, has no rows, or has contradictory rows.
     """
-    path = make_path(path)
-    has_obs_index = needs_obs_index or (path / OBS_INDEX).exists()
-    _check_header(path / HDU_INDEX, HDU_INDEX_COLUMNS)
-    number = _check_header(path / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
-    with error_context(f"{path}: data store"), warnings.catch_warnings():
+    folder = make_path(path)
+    has_obs_index = needs_obs_index or (folder / OBS_INDEX).exists()
+    _check_header(folder / HDU_INDEX, HDU_INDEX_COLUMNS)
+    number = _check_header(folder / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
+    with error_context(f"{folder}: data store"), warnings.catch_warnings():
         # reported where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
-        store = DataStore.from_dir(path)
+        store = DataStore.from_dir(folder)
     hdus = store.hdu_table
-    _check_integers(hdus, path / HDU_INDEX)
+    _check_integers(hdus, folder / HDU_INDEX)
     types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
     for name in _SINGLE:
         rows = hdus["OBS_ID"][types == name]
-        _refuse_repeated(rows, path / HDU_INDEX, f"rows of type {name}")
+        _refuse_repeated(rows, folder / HDU_INDEX, f"rows of type {name}")
     if has_obs_index:
-        _check_integers(store.obs_table, path / OBS_INDEX)
+        _check_integers(store.obs_table, folder / OBS_INDEX)
     if has_obs_index and len(store.obs_table) < number:
         # gammapy has taken the first of each
-        rows = Table.read(path / OBS_INDEX, format="fits")["OBS_ID"]
-        _refuse_repeated(rows, path / OBS_INDEX, "rows")
+        rows = Table.read(folder / OBS_INDEX, format="fits")["OBS_ID"]
+        _refuse_repeated(rows, folder / OBS_INDEX, "rows")
     return store
 
 

@@ -123,23 +123,22 @@ def _hduclass(*classes):
     return keywords
 
 
-def events_keywords(drift):
+def events_keywords(drift: bool) -> dict[str, Keyword]:
     """Mandatory keywords of EVENTS, for a run in drift mode or not."""
     pointing = _ALTAZ_POINTING if drift else _RADEC_POINTING
     return _hduclass("EVENTS") | _RUN | pointing | TIME_REFERENCE | LOCATION
 
 
-def gti_keywords():
+def gti_keywords() -> dict[str, Keyword]:
     """Mandatory keywords of GTI."""
     return _hduclass("GTI") | TIME_REFERENCE
 
 
-def irf_keywords(hdu_class):
+def irf_keywords(hdu_class: str) -> dict[str, Keyword]:
     """Mandatory keywords of an IRF of a class such as "aeff_2d"."""
+    enclosure: tuple[str, ...] = ("FULL-ENCLOSURE", "POINT-LIKE")
     if hdu_class == "rad_max_2d":
-        enclosure = "POINT-LIKE"
-    else:
-        enclosure = ("FULL-ENCLOSURE", "POINT-LIKE")
+        enclosure = ("POINT-LIKE",)
     kind = _HDUCLAS2[hdu_class.rsplit("_", 1)[0] if hdu_class[:3] != "psf" else "psf"]
     keywords = _hduclass("RESPONSE", kind, enclosure, hdu_class.upper())
     if hdu_class == "bkg_3d":
@@ -147,7 +146,7 @@ def irf_keywords(hdu_class):
     return keywords
 
 
-def index_keywords(name):
+def index_keywords(name: str) -> dict[str, Keyword]:
     """Mandatory keywords of an index table, "OBS" or "HDU"."""
     keywords = _hduclass("INDEX", name)
     return keywords | TIME_REFERENCE | LOCATION if name == "OBS" else keywords

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from gammapy.utils.scripts import make_path
 
@@ -41,6 +42,7 @@ from gammapy_mimic.checks.indices import (
 )
 from gammapy_mimic.checks.opening import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
+from gammapy_mimic.io.arguments import PathLike
 
 __all__ = ["check_datastore"]
 
@@ -66,7 +68,7 @@ _TYPE_OF_CLASS = {
 }
 
 
-def check_datastore(path):
+def check_datastore(path: PathLike) -> Table:
     """Check a DL3 data store against GADF 0.3 and the needs of gammapy.
 
     Looks at both index tables and at every HDU that they name: mandatory keywords
@@ -99,12 +101,12 @@ def check_datastore(path):
     >>> from gammapy_mimic import check_datastore
     >>> check_datastore("mimic/").pprint()  # doctest: +SKIP
     """
-    path = make_path(path)
-    if not (path / HDU_INDEX).is_file():
+    folder = make_path(path)
+    if not (folder / HDU_INDEX).is_file():
         raise FileNotFoundError(
-            f"path={str(path)!r} holds no {HDU_INDEX}: give the folder of a data store"
+            f"path = {str(folder)!r} has no {HDU_INDEX}: give a data store's folder"
         )
-    return _StoreCheck(path).run()
+    return _StoreCheck(folder).run()
 
 
 class _StoreCheck:

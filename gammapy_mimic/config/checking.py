@@ -1,14 +1,17 @@
 """Checks of a configuration: one error lists all mistakes and how to fix them."""
 
 import types
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from astropy.units import UnitsError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 __all__ = ["ConfigError", "check_settings", "parse_yaml"]
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 # blocks that gammapy writes in addition to the settings
 _NO_SETTINGS = ("metadata", "checksum")
@@ -25,7 +28,7 @@ class ConfigError(ValueError):
         One line for each mistake.
     """
 
-    def __init__(self, problems):
+    def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
 
@@ -54,7 +57,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def parse_yaml(text, name):
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """Read the settings of a YAML text.
 
     Parameters
@@ -94,7 +97,9 @@ def parse_yaml(text, name):
     return {key: value for key, value in settings.items() if key not in _NO_SETTINGS}
 
 
-def check_settings(model, settings, name):
+def check_settings(
+    model: type[ConfigT], settings: dict[str, Any], name: str
+) -> ConfigT:
     """Validate settings, and report all mistakes together.
 
     Pydantic alone would stop at the first angle without a unit, for which astropy

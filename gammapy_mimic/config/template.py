@@ -73,7 +73,7 @@ mimic:
 """
 
 
-def template(text=None):
+def template(text: str | None = None) -> str:
     """Commented configuration.
 
     Parameters

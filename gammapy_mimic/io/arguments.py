@@ -1,8 +1,17 @@
-"""Checks of arguments that are the same everywhere."""
+"""Types and checks of arguments that are the same everywhere."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["check_choice"]
+import numpy as np
+
+__all__ = ["PathLike", "RandomState", "check_choice"]
+
+PathLike = str | Path
+"""A file or folder."""
+
+RandomState = None | int | np.random.SeedSequence | np.random.Generator
+"""A seed, see `gammapy_mimic.data.seeds.seed_sequence`."""
 
 
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ def _assign(distance, level):
     Returns
     -------
     donor : `~numpy.ndarray` of int, shape (targets,)
-        Index of the donor, -1 where there is none. No donor is duplicated.
+        Index of the donor, -1 where there is none. No donor comes twice.
     """
     donor = np.full(len(distance), -1)
     allowed = level >= 0

@@ -31,7 +31,7 @@ class Feature:
     default : float or None
         Default tolerance; None is off.
     unit : str
-        Unit of the tolerance and the column; empty for numbers without a unit.
+        Unit of the tolerance and the column; empty for plain numbers.
     """
 
     name: str
@@ -74,14 +74,12 @@ RESERVED = ("itself", "excluded", "epoch", "keep_away")
 
 
 def _tolerance(name, value):
-    """Value of a tolerance in the unit of its feature."""
+    """Plain number of a tolerance in the unit of its feature."""
     unit = FEATURES[name].unit
     try:
         number = float(u.Quantity(value).to_value(unit))
     except (TypeError, ValueError, u.UnitConversionError) as error:
-        need = (
-            f"a value with a unit, as '3 {unit}'" if unit else "a number without a unit"
-        )
+        need = f"a value with a unit, as '3 {unit}'" if unit else "a plain number"
         raise ValueError(f"tolerance {name} = {value!r}: must be {need}") from error
     if not number >= 0:
         raise ValueError(f"tolerance {name} = {value!r}: must not be negative")
@@ -219,7 +217,7 @@ class Cuts:
     def term(self, name, rows, columns, tolerance):
         """Difference in units of a tolerance (above 1: rejected).
 
-        Other parameters are those of `delta`. Features that are not part of the
+        Other parameters are those of `delta`. Features that are no part of the
         distance give 0 or infinity, missing values NaN.
         """
         kind = FEATURES[name].kind

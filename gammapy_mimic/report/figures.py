@@ -1,8 +1,11 @@
 """Figures of a report."""
 
+from collections.abc import Iterator
+
 from matplotlib.figure import Figure
 
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
+from gammapy_mimic.report.measure import Campaign, Measurement
 from gammapy_mimic.scramble.residuals import scramble_seed
 
 __all__ = ["draw_figures"]
@@ -11,7 +14,9 @@ MAX_PAIRS = 6
 MAX_SCRAMBLED = 3
 
 
-def draw_figures(campaign, found):
+def draw_figures(
+    campaign: Campaign, found: Measurement
+) -> Iterator[tuple[str, str, Figure]]:
     """Draw all figures.
 
     Parameters

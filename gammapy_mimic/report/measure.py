@@ -1,14 +1,16 @@
 """The numbers of a report, computed one mimic set at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table, vstack
-from gammapy.data import Observations
+from astropy.table import vstack
+from gammapy.data import DataStore, Observation, Observations
 from regions import CircleSkyRegion
 
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum
@@ -17,6 +19,7 @@ from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.checks.opening import HDU_INDEX, open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.validation import (
@@ -48,7 +51,7 @@ class Campaign:
     """Names of mimic sets that have donors, but are not there."""
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: PathLike) -> Self:
         """Read the files of a folder.
 
         Parameters
@@ -80,29 +83,29 @@ class Campaign:
         _check_files(path, sets, provenance)
         return cls(path, config, pairs, provenance, sets, missing)
 
-    def observations(self, number):
+    def observations(self, number: int) -> Observations:
         """Open the mimics of a set."""
         store = open_store(self.sets[number])
         mimics = store.get_observations(required_irf="all-optional")
         # errors name the file
         return Observations([read_once(mimic) for mimic in mimics])
 
-    def runs(self):
+    def runs(self) -> Iterator[Observation]:
         """Give all mimics of all sets, one at a time."""
         for number in self.sets:
             yield from self.observations(number)
 
     @cached_property
-    def donors(self):
+    def donors(self) -> DataStore:
         """Data store of the donors."""
         return select_donors(self.config.mimic.donors, self.config.observations)
 
-    def donor(self, mimic):
+    def donor(self, mimic: Observation) -> Observation:
         """Open the donor of a mimic."""
         obs_id = mimic.events.table.meta["MIM_DON"]
         return read_once(self.donors.obs(obs_id, required_irf="all-optional"))
 
-    def targets(self):
+    def targets(self) -> Observations:
         """Open the targets themselves; to be used for an unblinded report only."""
         store = select_targets(self.config.observations).store
         ids = [int(obs_id) for obs_id in store.obs_table["OBS_ID"]]
@@ -110,7 +113,7 @@ class Campaign:
         return Observations([read_once(target) for target in targets])
 
     @property
-    def position(self):
+    def position(self) -> SkyCoord:
         """Position of interest: centre of the analysis, or object of the targets."""
         sky = self.config.datasets.geom.wcs.skydir
         if sky.lon is not None:
@@ -119,10 +122,10 @@ class Campaign:
         return first.meta.target.position.icrs
 
     @property
-    def geometry(self):
+    def geometry(self) -> dict[str, Any]:
         """Energy edges and largest offset of the analysis, or defaults."""
         axis = self.config.datasets.geom.axes.energy
-        edges = ENERGY_EDGES
+        edges: Any = ENERGY_EDGES
         if axis.min is not None:
             edges = np.geomspace(axis.min, axis.max, axis.nbins + 1)
         offset = self.config.datasets.safe_mask.parameters.get("offset_max", OFFSET_MAX)
@@ -162,23 +165,25 @@ class Measurement:
 
     position: SkyCoord
     distributions: dict = field(default_factory=dict)
-    at_position: TargetSignificance = None
-    systematic: object = None
-    residuals: Table = None
+    at_position: Any = None
+    systematic: Any = None
+    residuals: Any = None
     checks: dict = field(default_factory=dict)
 
     @property
-    def significances(self):
+    def significances(self) -> np.ndarray:
         """Significance at the position in each mimic set."""
         return self.at_position.mimics
 
     @property
-    def target(self):
+    def target(self) -> float | None:
         """Significance of the targets; None in a blinded report."""
         return self.at_position.target
 
 
-def measure(campaign, *, unblind=False, n_toys=30):
+def measure(
+    campaign: Campaign, *, unblind: bool = False, n_toys: int = 30
+) -> Measurement:
     """Measure on all mimic sets of a campaign.
 
     Parameters

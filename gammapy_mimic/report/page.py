@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
 from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
@@ -32,7 +33,13 @@ _HESS = (
 )
 
 
-def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
+def write_report(
+    folder: PathLike,
+    *,
+    unblind: bool = False,
+    overwrite: bool = False,
+    n_toys: int = 30,
+) -> Path:
     """Write the report of a campaign.
 
     Parameters

@@ -1,5 +1,6 @@
 """Background of the synthetic observatory: a formula that is drawn from exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from astropy import units as u
 from scipy.special import gamma as gamma_function
 
 from gammapy_mimic.data.seeds import seed_sequence
+from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.sky.geometry import from_offset_azimuth, offset_azimuth
 
 __all__ = ["SyntheticBackground"]
@@ -87,7 +89,7 @@ class SyntheticBackground:
     energy_range = ENERGY_RANGE_TEV * u.TeV
     max_offset = MAX_OFFSET_DEG * u.deg
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the parameters."""
         if not self.normalisation >= 0:
             raise ValueError(f"normalisation = {self.normalisation}: must be >= 0")
@@ -101,7 +103,7 @@ class SyntheticBackground:
                     f"gradient_zenith = {self.gradient_zenith}: must be increasing"
                 )
 
-    def gradient_at(self, energy, zenith):
+    def gradient_at(self, energy: u.Quantity, zenith: u.Quantity) -> u.Quantity:
         r"""Gradient of the rate with altitude.
 
         .. math::
@@ -132,7 +134,7 @@ class SyntheticBackground:
             value = value * np.clip((zenith_deg - first) / (last - first), 0, 1)
         return value
 
-    def width_at(self, energy):
+    def width_at(self, energy: u.Quantity) -> u.Quantity:
         """Width of the field.
 
         Parameters
@@ -150,7 +152,7 @@ class SyntheticBackground:
     def _width(self, energy_tev):
         return self.width.to_value("deg") * energy_tev**self.width_slope
 
-    def radial_profile(self, energy, offset):
+    def radial_profile(self, energy: u.Quantity, offset: u.Quantity) -> np.ndarray:
         """Rate relative to that at the pointing, without the gradient.
 
         Parameters
@@ -166,7 +168,7 @@ class SyntheticBackground:
         ratio = (offset / self.width_at(energy)).to_value("")
         return np.where(offset <= self.max_offset, np.exp(-(ratio**2) / 2), 0.0)
 
-    def spectrum(self, energy, zenith):
+    def spectrum(self, energy: u.Quantity, zenith: u.Quantity) -> u.Quantity:
         """Rate per energy over the whole field, without the gradient.
 
         Parameters
@@ -194,7 +196,15 @@ class SyntheticBackground:
         at_zenith = self.normalisation * self.rate.to_value("s-1")
         return at_zenith * np.clip(cos_zenith, 0, None) ** self.zenith_power
 
-    def rate_at(self, energy, fov_lon, fov_lat, zenith, *, margin=0 * u.deg):
+    def rate_at(
+        self,
+        energy: u.Quantity,
+        fov_lon: u.Quantity,
+        fov_lat: u.Quantity,
+        zenith: u.Quantity,
+        *,
+        margin: u.Quantity = 0 * u.deg,
+    ) -> u.Quantity:
         """Background rate.
 
         Parameters
@@ -226,7 +236,13 @@ class SyntheticBackground:
         in_range = (energy >= self.energy_range[0]) & (energy <= self.energy_range[1])
         return (in_range * self.spectrum(energy, zenith) * shape).to("s-1 MeV-1 sr-1")
 
-    def expected_rate(self, zenith, *, energy_range=None, offset_range=None):
+    def expected_rate(
+        self,
+        zenith: u.Quantity,
+        *,
+        energy_range: u.Quantity | None = None,
+        offset_range: u.Quantity | None = None,
+    ) -> u.Quantity:
         """Rate in a range of energies and a ring around the pointing.
 
         Parameters
@@ -265,7 +281,13 @@ class SyntheticBackground:
         )
         return total / u.s
 
-    def draw(self, duration, zenith, *, random_state=None):
+    def draw(
+        self,
+        duration: u.Quantity,
+        zenith: u.Quantity | Callable[[np.ndarray], u.Quantity],
+        *,
+        random_state: RandomState = None,
+    ) -> dict[str, u.Quantity]:
         """Draw background events of a run, as arrays.
 
         The number of events is Poisson distributed. Draws follow the formula without

@@ -1,6 +1,8 @@
 """One run of the synthetic observatory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -15,8 +17,10 @@ from scipy.interpolate import CubicSpline
 from gammapy_mimic.data.run import Run, gti_seconds
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io import gadf
+from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.simulation import irfs
 from gammapy_mimic.simulation.background import SyntheticBackground
+from gammapy_mimic.simulation.source import SyntheticSource
 from gammapy_mimic.sky.astrometry import interpolated_astrom, tt_days
 from gammapy_mimic.sky.camera import Pointing
 from gammapy_mimic.sky.events import fov_coordinates, sky_positions
@@ -85,12 +89,12 @@ class SyntheticRun:
     sources: tuple = ()
     deadtime_fraction: float = 0.07
     background_irf: str | None = "bkg_3d_altaz"
-    background_bias: object = 0.0
+    background_bias: float | Callable[[u.Quantity], Any] = 0.0
     header: dict = field(default_factory=dict)
     location: EarthLocation = SITE
     seed: np.random.SeedSequence = field(default_factory=np.random.SeedSequence)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the arguments."""
         if not self.duration.to_value("s") > 0:
             raise ValueError(
@@ -113,11 +117,11 @@ class SyntheticRun:
             )
 
     @property
-    def livetime(self):
+    def livetime(self) -> u.Quantity:
         """Time of observation without dead time."""
         return self.duration * (1 - self.deadtime_fraction)
 
-    def bias(self, energy):
+    def bias(self, energy: u.Quantity) -> float | np.ndarray:
         """Relative error of the background model: truth over model, minus one.
 
         Parameters
@@ -133,7 +137,7 @@ class SyntheticRun:
         given = self.background_bias
         return given(energy) if callable(given) else float(given)
 
-    def altaz(self, time=None):
+    def altaz(self, time: Time | None = None) -> SkyCoord:
         """Altitude and azimuth of the pointing.
 
         Parameters
@@ -153,7 +157,12 @@ class SyntheticRun:
                 AltAz(obstime=time, location=self.location)
             )
 
-    def expected_background(self, *, energy_range=None, offset_range=None):
+    def expected_background(
+        self,
+        *,
+        energy_range: u.Quantity | None = None,
+        offset_range: u.Quantity | None = None,
+    ) -> float:
         """Predict the number of background events.
 
         Parameters
@@ -175,7 +184,7 @@ class SyntheticRun:
         ]
         return float((self.duration * np.dot(weight, u.Quantity(rate))).to_value(""))
 
-    def expected_source(self, source):
+    def expected_source(self, source: SyntheticSource) -> float:
         """Predict the number of events of a source, of all energies.
 
         Parameters
@@ -191,7 +200,7 @@ class SyntheticRun:
         _, cumulative = source.expected(self._aeff(), self.pointing, self.livetime)
         return float(cumulative[-1])
 
-    def simulate(self):
+    def simulate(self) -> Observation:
         """Draw the events of the run.
 
         Returns
@@ -350,7 +359,13 @@ def _event_table(parts, start, header):
     return table
 
 
-def simulate_observation(pointing, start, *, random_state=None, **options):
+def simulate_observation(
+    pointing: SkyCoord,
+    start: Time | str,
+    *,
+    random_state: RandomState = None,
+    **options: Any,
+) -> Observation:
     """Simulate one run in memory.
 
     Parameters

@@ -86,7 +86,7 @@ def parse_sources(sources, *, theta):
     TypeError
         If a source is of another kind: another shape, or a region in pixels.
     ValueError
-        If theta is not a positive angle or their number is wrong, a position is not
+        If theta is no positive angle or their number is wrong, a position is not
         finite, or a name is unknown.
 
     Examples
@@ -210,7 +210,7 @@ def read_regions(path):
     OSError
         If the file cannot be opened.
     ValueError
-        If a line cannot be read, or it is not a DS9 file: a source that is missed would
+        If a line cannot be read, or it is no DS9 file: a source that is missed would
         stay in the data.
     """
     path = Path(path)
@@ -424,10 +424,7 @@ def _separation_deg(one, other):
 def _same_name(one, other):
     if set(one.catalogs) & set(other.catalogs):
         return False
-    keys = [
-        {name_key(name) for name in (source.name, *source.aliases)}
-        for source in (one, other)
-    ]
+    keys = [{name_key(name) for name in (it.name, *it.aliases)} for it in (one, other)]
     return name_key(one.name) in keys[1] or name_key(other.name) in keys[0]
 
 
@@ -475,7 +472,7 @@ def available_catalogs(tags):
     -------
     tags : tuple of str
         Those of them which are there; with the packaged list of bright sources for
-        the others, of which one warning is logged. ValueError for one that is broken.
+        the others, of which a warning tells once. ValueError for one that is broken.
     """
     found, missing = [], []
     for tag in check_tags(tags):
@@ -487,12 +484,12 @@ def available_catalogs(tags):
             found.append(tag)
     if missing:
         found.append(BRIGHT)
-        _warn_missing(", ".join(missing), os.environ.get("GAMMAPY_DATA", "not set"))
+        _tell_missing(", ".join(missing), os.environ.get("GAMMAPY_DATA", "not set"))
     return tuple(dict.fromkeys(found))
 
 
 @functools.cache
-def _warn_missing(names, folder):
+def _tell_missing(names, folder):
     """Warn of catalogs that are not there, once in a process."""
     log.warning(
         "Catalog %s not found (GAMMAPY_DATA: %s): the packaged list of %d bright "

@@ -1,4 +1,4 @@
-"""Numbers that show how far a result can be trusted.
+"""Numbers that tell how far a result can be trusted.
 
 Each result is a small object with a ``table`` and a way to draw it. Nothing here looks
 at a target unless it is handed one.

@@ -134,9 +134,7 @@ def exclusion_mask(geom, exclusion):
         return Map.from_geom(image, data=mask.data.astype(bool))
     # a plane projection knows nothing of what lies behind
     center, reach = geom.center_skydir, 60 * u.deg
-    near = [
-        region for region in exclusion or () if center.separation(region.center) < reach
-    ]
+    near = [it for it in exclusion or () if center.separation(it.center) < reach]
     if not near:
         return Map.from_geom(image, data=True, dtype=bool)
     return image.region_mask(near, inside=False)

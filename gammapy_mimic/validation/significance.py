@@ -205,7 +205,7 @@ def _table(analysis, values, toys):
     table["ENERGY_MIN"] = np.append(edges[0], edges[:-1])
     table["ENERGY_MAX"] = np.append(edges[-1], edges[1:])
     table["N_PIXELS"] = [len(value) for value in values]
-    table["MEAN"], table["WIDTH"] = np.transpose([_moments(value) for value in values])
+    table["MEAN"], table["WIDTH"] = np.transpose([_moments(it) for it in values])
     if len(toys):
         for number, name in enumerate(("MEAN", "WIDTH")):
             table[f"{name}_ERR"] = toys[:, :, number].std(axis=0)
@@ -261,7 +261,7 @@ class _Analysis:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # pixels without counts or background: they come out as nan, and go
             warnings.simplefilter("ignore", RuntimeWarning)
-            return [estimator.run(dataset)["sqrt_ts"] for estimator in self.estimators]
+            return [it.run(dataset)["sqrt_ts"] for it in self.estimators]
 
     def significances(self, counts):
         """Significances of the pixels that are used."""

@@ -38,7 +38,7 @@ class BackgroundSystematic:
         counts / prediction and its error MEAN_ERR; RMS of its scatter, POISSON (what
         of it is Poisson fluctuation) and the intrinsic SYSTEMATIC = sqrt(max(0, RMS^2
         - POISSON^2)) with its error SYSTEMATIC_ERR. In the rows of bins counts /
-        prediction is divided by the level of its run: they measure the shape.
+        prediction is divided by the level of its run: they tell about the shape.
     correlation : `~numpy.ndarray`
         Correlation from run to run between the bins, in the order of the rows
         without the first, shape (n, n).
@@ -325,7 +325,7 @@ def _correlation(shape, predicted):
     with np.errstate(all="ignore"):
         ratio = np.where(predicted > MIN_PREDICTED, shape / predicted, np.nan)
     ratio = np.ma.masked_invalid(ratio.reshape(n_runs, -1))
-    # of a single bin np.cov gives a scalar, not a matrix
+    # of a single bin it is no matrix
     return np.atleast_2d(np.ma.filled(np.ma.corrcoef(ratio, rowvar=False), np.nan))
 
 

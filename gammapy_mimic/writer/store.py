@@ -5,13 +5,17 @@ import gzip
 import itertools
 import logging
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from astropy.io import fits
 from astropy.table import Table
-from gammapy.data import DataStore, Observation
+from gammapy.data import DataStore, Observation, ObservationTable
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import compress, error_context
 from gammapy_mimic.io.gadf import CREATOR
 from gammapy_mimic.io.output import atomic_write
@@ -53,17 +57,19 @@ class MimicWriter:
     >>> writer.write_index(rows)
     """
 
-    def __init__(self, path, *, overwrite=False, compress=False):
+    def __init__(
+        self, path: PathLike, *, overwrite: bool = False, compress: bool = False
+    ) -> None:
         self.path = make_path(path)
         self.overwrite = overwrite
         self.compress = compress
-        self._written = set()
+        self._written: set[int] = set()
 
-    def file_path(self, obs_id):
+    def file_path(self, obs_id: int) -> Path:
         """Path of the file of a run."""
         return self.path / f"{obs_id}.fits{'.gz' if self.compress else ''}"
 
-    def check(self, obs_ids=()):
+    def check(self, obs_ids: Iterable[int] = ()) -> None:
         """Raise an error for what could not be written, and write nothing.
 
         Parameters
@@ -83,7 +89,7 @@ class MimicWriter:
         for path in [*paths, *map(self.file_path, seen)]:
             _check_new(path, self.overwrite)
 
-    def write(self, observation):
+    def write(self, observation: Observation) -> Any:
         """Write the file of one observation.
 
         IRFs that were never loaded are copied from their files without decoding.
@@ -125,7 +131,9 @@ class MimicWriter:
         for name in (OBS_INDEX, HDU_INDEX):
             (self.path / name).unlink(missing_ok=True)
 
-    def write_index(self, rows, *, obs_table=None):
+    def write_index(
+        self, rows: Iterable[Any], *, obs_table: ObservationTable | None = None
+    ) -> DataStore:
         """Write both index files, which makes the folder a data store.
 
         Parameters
@@ -150,7 +158,9 @@ class MimicWriter:
             _write_file(self.path / name, [gzip.compress(content, 9, mtime=0)])
 
 
-def write_run(observation, path, *, overwrite=False):
+def write_run(
+    observation: Observation, path: PathLike, *, overwrite: bool = False
+) -> None:
     """Write one observation to one file, without index tables.
 
     Parameters
@@ -215,8 +225,13 @@ def _write_file(path, pieces, *, before=None):
 
 
 def write_datastore(
-    observations, path, *, overwrite=False, compress=False, obs_table=None
-):
+    observations: Iterable[Observation],
+    path: PathLike,
+    *,
+    overwrite: bool = False,
+    compress: bool = False,
+    obs_table: ObservationTable | None = None,
+) -> DataStore:
     """Write observations to a folder that gammapy opens as a data store.
 
     The files are ``<OBS_ID>.fits`` with EVENTS, GTI and all IRFs that the run has,
