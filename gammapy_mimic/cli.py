@@ -73,14 +73,21 @@ def main(log_level):
 
 @main.command(cls=ListCommand)
 @click.option("--out", default="mimic-demo", show_default=True, help="Output folder.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--random-state",
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed.",
+)
 @click.option(
     "--datastore", help="Take the runs of this data store, not synthetic ones."
 )
 @click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
 @click.option("--donors", multiple=True, type=int, help="OBS_IDs, in this order.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier results in DIR.")
-def demo(out, seed, datastore, targets, donors, overwrite):
+def demo(out, random_state, datastore, targets, donors, overwrite):
     """Make mimics, write a data store, reduce it with gammapy and draw it.
 
     Without --datastore the runs are simulated: nothing is downloaded. With it, the
@@ -98,7 +105,7 @@ def demo(out, seed, datastore, targets, donors, overwrite):
         datastore=datastore,
         targets=targets,
         donors=donors,
-        random_state=seed,
+        random_state=random_state,
         overwrite=overwrite,
     )
     click.echo("\n".join(table.pformat(max_lines=-1, max_width=-1)))
@@ -181,6 +188,7 @@ def pairs(file, why, write, plot):
     help="Number of processes.",
 )
 @click.option(
+    "--parallel-backend",
     "--backend",
     default="multiprocessing",
     show_default=True,
@@ -191,7 +199,7 @@ def pairs(file, why, write, plot):
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
 )
-def run(file, n_jobs, backend, overwrite, only):
+def run(file, n_jobs, parallel_backend, overwrite, only):
     """Make the mimics of FILE.
 
     What an earlier, interrupted call has made is kept, and the rest is made. For a
@@ -204,9 +212,15 @@ def run(file, n_jobs, backend, overwrite, only):
     number = campaign.config.mimic.n_mimics
     if only is not None and only >= number:
         raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
-    options = {"parallel_backend": backend, "overwrite": overwrite, "only": only}
     with _no_warning_of_missing_donors():
-        result = _run(campaign.run, n_jobs, file=file, **options)
+        result = _run(
+            campaign.run,
+            n_jobs,
+            parallel_backend=parallel_backend,
+            overwrite=overwrite,
+            only=only,
+            file=file,
+        )
     click.echo(result.summary())
     if not result.complete:
         raise click.exceptions.Exit(1)

@@ -8,12 +8,21 @@ from gammapy.analysis.config import AnalysisConfig
 
 from gammapy_mimic.campaign import MimicCampaign
 from gammapy_mimic.checks import open_store
-from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.config import MimicAnalysisConfig, MimicConfig
 from gammapy_mimic.io.arguments import PathLike
 
 __all__ = ["MimicAnalysis"]
 
 log = logging.getLogger(__name__)
+
+
+def check_mimic_set(mimic_set: int, config: MimicConfig) -> None:
+    """Raise a ValueError for a mimic set that a configuration does not have."""
+    if mimic_set not in range(config.n_mimics):
+        raise ValueError(
+            f"mimic_set = {mimic_set!r}: must be from 0 to {config.n_mimics - 1}, as "
+            f"mimic.n_mimics is {config.n_mimics}"
+        )
 
 
 class MimicAnalysis(Analysis):
@@ -52,12 +61,7 @@ class MimicAnalysis(Analysis):
         mimic_set: int = 0,
     ) -> None:
         super().__init__(config)
-        number = self.config.mimic.n_mimics
-        if mimic_set not in range(number):
-            raise ValueError(
-                f"mimic_set = {mimic_set!r}: must be from 0 to {number - 1}, as "
-                f"mimic.n_mimics is {number}"
-            )
+        check_mimic_set(mimic_set, self.config.mimic)
         self.mimic_set = mimic_set
 
     @property
