@@ -145,10 +145,9 @@ def _matched_pairs(store, targets, donors):
     matcher = DonorMatcher(relax=RELAXED)
     found = matcher.run(of_targets, of_donors)
     log.info("%s", found.summary())
-    has_donor = ~np.ma.getmaskarray(found["DONOR_OBS_ID"])
-    if not has_donor.any():
+    if not found.has_donor.any():
         raise ValueError(f"no target has a donor:\n{found.summary()}")
-    chosen = found[has_donor]
+    chosen = found[found.has_donor]
     return [(int(r["TARGET_OBS_ID"]), int(r["DONOR_OBS_ID"])) for r in chosen]
 
 

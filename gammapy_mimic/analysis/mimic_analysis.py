@@ -65,7 +65,7 @@ class MimicAnalysis(Analysis):
         self.mimic_set = mimic_set
 
     @property
-    def config(self):
+    def config(self) -> MimicAnalysisConfig:
         """Configuration as a `~gammapy_mimic.config.MimicAnalysisConfig`."""
         return self._config
 

@@ -27,6 +27,7 @@ from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.ecsv import write_ecsv
+from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.io.output import file_error_context, write_text
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
@@ -139,7 +140,7 @@ class MimicCampaign:
         path = expand(self.config.mimic.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=self.config.mimic.compress)
         store = folder.store_path(mimic_set)
-        if not (store / "hdu-index.fits.gz").exists():
+        if not (store / HDU_INDEX).exists():
             return None
         relevant = ("mimic.", "observations.")
         try:
@@ -398,7 +399,7 @@ class _Work:
         missing |= {it: f"target {it}: {why}" for it, why in pairs.left_out.items()}
         return CampaignResult(
             outdir=self.folder.path,
-            stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
+            stores=tuple(p for p in paths if (p / HDU_INDEX).exists()),
             made=number - self._kept - len(self._failed),
             kept=self._kept,
             missing=missing,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from gammapy_mimic.checks.findings import Finding, error, warning
-from gammapy_mimic.checks.hdus import is_drift, number
+from gammapy_mimic.checks.hdus import number
 from gammapy_mimic.checks.standard import LAST_MJD, TIME_SCALES
 from gammapy_mimic.data.compat import is_mirrored_by_gammapy
-from gammapy_mimic.io.gadf import header_reference, seconds_since
+from gammapy_mimic.io.gadf import header_reference, is_drift, seconds_since
 
 __all__ = ["HDURecord", "check_against_index", "check_run", "is_mirrored"]
 

@@ -16,7 +16,6 @@ from gammapy_mimic.checks.standard import (
     FOV_ALIGNMENTS,
     GTI_COLUMNS,
     IRF_COLUMNS,
-    OBS_MODES,
     POINTING_COLUMNS,
     POINTING_KEYWORDS,
     SINCE_03,
@@ -27,6 +26,7 @@ from gammapy_mimic.checks.standard import (
     gti_keywords,
     irf_keywords,
 )
+from gammapy_mimic.io.gadf import OBS_MODES, is_drift
 
 __all__ = [
     "check_checksum",
@@ -36,7 +36,6 @@ __all__ = [
     "check_irf",
     "check_keywords",
     "check_pointing",
-    "is_drift",
     "number",
     "read_header",
     "scalar_column",
@@ -65,11 +64,6 @@ def number(header: Mapping[str, Any], name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
-
-
-def is_drift(header: Mapping[str, Any]) -> bool:
-    """Whether OBS_MODE is drift mode; gammapy takes all else as pointing."""
-    return str(header.get("OBS_MODE", "")).upper() == "DRIFT"
 
 
 # --- keywords and columns ----------------------------------------------------------

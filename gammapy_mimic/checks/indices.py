@@ -23,6 +23,7 @@ from gammapy_mimic.checks.standard import (
     SINCE_03,
     index_keywords,
 )
+from gammapy_mimic.io.gadf import is_drift
 
 __all__ = ["check_hdu_rows", "check_index_table", "check_obs_rows", "table_rows"]
 
@@ -79,7 +80,7 @@ def check_obs_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[int | None, Fin
         if count > 1:
             yield obs_id, error("OBS_ID", f"OBS_ID {obs_id} has {count} rows")
     for row in rows:
-        drift = str(row.get("OBS_MODE", "")).upper() == "DRIFT"
+        drift = is_drift(row)
         for name in _ALTAZ if drift else _RADEC:
             value = number(row, name)
             if name not in row and drift:

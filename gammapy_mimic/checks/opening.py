@@ -11,11 +11,9 @@ from gammapy.utils.scripts import make_path
 from gammapy_mimic.checks.standard import HDU_INDEX_COLUMNS
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import FitsFile, error_context
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
-__all__ = ["HDU_INDEX", "OBS_INDEX", "open_store"]
-
-HDU_INDEX = "hdu-index.fits.gz"
-OBS_INDEX = "obs-index.fits.gz"
+__all__ = ["open_store"]
 
 _SINGLE = ("events", "gti")
 """Types of which a run has one HDU; of IRFs there may be several to choose from."""

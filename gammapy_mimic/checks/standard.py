@@ -9,6 +9,8 @@ References
 
 from typing import NamedTuple
 
+from gammapy_mimic.io.gadf import EVENT_UNITS
+
 __all__ = [
     "CLASSES_OF_TYPE",
     "COLUMN_ALIASES",
@@ -21,7 +23,6 @@ __all__ = [
     "LAST_MJD",
     "LOCATION",
     "OBS_INDEX_COLUMNS",
-    "OBS_MODES",
     "POINTING_COLUMNS",
     "POINTING_KEYWORDS",
     "SINCE_03",
@@ -58,7 +59,6 @@ class Column(NamedTuple):
 
 
 VERSIONS = ("0.2", "0.3")
-OBS_MODES = ("POINTING", "RASTER", "SLEW", "SCAN", "DRIFT")
 FOV_ALIGNMENTS = ("ALTAZ", "RADEC")
 TIME_SCALES = ("TT", "UTC", "TAI", "TDB", "TCB", "TCG", "UT1")
 
@@ -182,12 +182,9 @@ CLASSES_OF_TYPE = {
 _DEG = ("deg",)
 _SECOND = ("s",)
 
-EVENTS_COLUMNS = {
-    "EVENT_ID": Column("int"),
-    "TIME": Column("float64", _SECOND),
-    "RA": Column("float", _DEG),
-    "DEC": Column("float", _DEG),
-    "ENERGY": Column("float", ("TeV",)),
+EVENTS_COLUMNS = {"EVENT_ID": Column("int")} | {
+    name: Column("float64" if name == "TIME" else "float", (unit,))
+    for name, unit in EVENT_UNITS.items()
 }
 
 GTI_COLUMNS = {

@@ -40,9 +40,9 @@ from gammapy_mimic.checks.indices import (
     first_table,
     table_rows,
 )
-from gammapy_mimic.checks.opening import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
 from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
 __all__ = ["check_datastore"]
 

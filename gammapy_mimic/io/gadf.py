@@ -25,12 +25,17 @@ from gammapy_mimic.io.files import error_context
 
 __all__ = [
     "CREATOR",
+    "EVENT_UNITS",
     "HDUDOC",
     "HDUVERS",
+    "HDU_INDEX",
+    "OBS_INDEX",
+    "OBS_MODES",
     "events_keywords",
     "gti_keywords",
     "hduclass_keywords",
     "header_reference",
+    "is_drift",
     "isot",
     "location_keywords",
     "pointing_keywords",
@@ -457,3 +462,27 @@ def gti_keywords(gti_s, *, reference, header=None):
     keywords |= reference_keywords(reference, header=header)
     keywords["TSTART"], keywords["TSTOP"] = float(gti_s[0].min()), float(gti_s[1].max())
     return keywords
+
+
+#: Index files of a data store.
+HDU_INDEX = "hdu-index.fits.gz"
+OBS_INDEX = "obs-index.fits.gz"
+
+#: Units that GADF demands of the columns of EVENTS, where they have one.
+EVENT_UNITS = {"TIME": "s", "RA": "deg", "DEC": "deg", "ENERGY": "TeV"}
+
+
+def is_drift(header):
+    """Whether OBS_MODE is drift mode; gammapy takes all else as pointing.
+
+    Parameters
+    ----------
+    header : mapping
+        EVENTS header, or row of an observation index.
+
+    Returns
+    -------
+    drifts : bool
+        Whether the pointing is fixed in altitude and azimuth.
+    """
+    return str(header.get("OBS_MODE", "")).strip().upper() == "DRIFT"

@@ -82,12 +82,13 @@ class PairTable(Table):
     @property
     def missing(self) -> list[int]:
         """Targets without a donor in any set (list of int)."""
-        found = self["TARGET_OBS_ID"][~self._no_donor]
+        found = self["TARGET_OBS_ID"][self.has_donor]
         return sorted({int(i) for i in self["TARGET_OBS_ID"]} - {int(i) for i in found})
 
     @property
-    def _no_donor(self):
-        return np.ma.getmaskarray(np.ma.asarray(self["DONOR_OBS_ID"]))
+    def has_donor(self) -> np.ndarray:
+        """Whether each row has a donor (array of bool)."""
+        return ~np.ma.getmaskarray(np.ma.asarray(self["DONOR_OBS_ID"]))
 
     @property
     def rejected(self) -> Table:
@@ -176,7 +177,7 @@ class PairTable(Table):
         names = [name for name in self.colnames if name.startswith("DELTA_")]
         rows = []
         for number in range(self.n_sets):
-            part = self[(self["MIMIC_SET"] == number) & ~self._no_donor]
+            part = self[(self["MIMIC_SET"] == number) & self.has_donor]
             row = {"MIMIC_SET": number, "PAIRS": len(part)}
             for name in ("DISTANCE", *names, "RATE_RATIO"):
                 row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
@@ -248,7 +249,7 @@ class PairTable(Table):
         """
         if mimic_set not in range(self.n_sets):
             raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
-        keep = (self["MIMIC_SET"] == mimic_set) & ~self._no_donor
+        keep = (self["MIMIC_SET"] == mimic_set) & self.has_donor
         target_ids, donor_ids = (
             [int(obs_id) for obs_id in self[column][keep]]
             for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")

@@ -16,10 +16,11 @@ from regions import CircleSkyRegion
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.checks.opening import HDU_INDEX, open_store
+from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.validation import (
@@ -134,8 +135,7 @@ class Campaign:
 
 def _sets(path, pairs):
     """Find number and folder of the mimic sets, and the names of missing ones."""
-    paired = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
-    numbers = sorted({int(number) for number in pairs["MIMIC_SET"][paired]})
+    numbers = sorted({int(number) for number in pairs["MIMIC_SET"][pairs.has_donor]})
     folder = CampaignFolder(path)
     stores = {number: folder.store_path(number) for number in numbers}
     found = {

@@ -239,24 +239,21 @@ class SyntheticRun:
         if self.background_irf is None:
             return None
         time, weight = self._time_nodes()
-        return irfs.background_irf(
-            self.background,
-            self.background_irf,
-            90 * u.deg - self.altaz(time).alt,
-            weight,
-            self._turning_angle(time),
-            self.bias,
-        )
-
-    def _turning_angle(self, time):
-        """Angle from the zenith to north in the AltAz-aligned field of view."""
+        # angle from the zenith to north in the AltAz-aligned field of view
         frame = Observation(
             pointing=FixedPointingInfo(fixed_icrs=_icrs(self.pointing)),
             location=self.location,
         )
         north = self.pointing.directional_offset_by(0 * u.deg, 0.5 * u.deg)
         lon, lat = fov_coordinates(north, time, frame, FoVAlignment.ALTAZ)
-        return np.arctan2(lat, lon).to("deg") - 90 * u.deg
+        return irfs.background_irf(
+            self.background,
+            self.background_irf,
+            90 * u.deg - self.altaz(time).alt,
+            weight,
+            np.arctan2(lat, lon).to("deg") - 90 * u.deg,
+            self.bias,
+        )
 
     def _zenith_function(self):
         """Zenith angle for seconds since the start."""

@@ -17,7 +17,7 @@ from gammapy.utils.scripts import make_path
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import compress, error_context
-from gammapy_mimic.io.gadf import CREATOR
+from gammapy_mimic.io.gadf import CREATOR, HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import atomic_write
 from gammapy_mimic.io.tables import PRIMARY
 from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
@@ -26,9 +26,6 @@ from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
 __all__ = ["MimicWriter", "write_datastore", "write_run"]
 
 log = logging.getLogger(__name__)
-
-OBS_INDEX = "obs-index.fits.gz"
-HDU_INDEX = "hdu-index.fits.gz"
 
 
 class MimicWriter:
