@@ -55,8 +55,12 @@ def check_run(
     """
     events, gti = records.get("events"), records.get("gti")
     for record in records.values():
-        for finding in _check_obs_id(obs_id, record):
-            yield record, finding
+        value = number(record.header, "OBS_ID")
+        if value is not None and value != obs_id:
+            # an IRF may be shared by several runs, and have the OBS_ID of another one
+            level = error if record.hdu_type == "events" else warning
+            text = f"OBS_ID is {value:g}, in the index it is {obs_id}"
+            yield record, level("OBS_ID", text)
     if events is not None:
         for finding in _check_times(events, gti):
             yield events, finding
@@ -70,13 +74,6 @@ def check_run(
     if is_mirrored(records):
         for finding in _check_mirror(records["bkg"].header):
             yield records["bkg"], finding
-
-
-def _check_obs_id(obs_id, record):
-    value = number(record.header, "OBS_ID")
-    if value is not None and value != obs_id:
-        level = error if record.hdu_type == "events" else warning
-        yield level("OBS_ID", f"OBS_ID is {value:g}, in the index it is {obs_id}")
 
 
 def _reference(header):

@@ -310,8 +310,12 @@ def check_irf(
     yield from check_keywords(header, irf_keywords(hdu_class))
     yield from check_columns(hdu, IRF_COLUMNS[hdu_class], scalar=False)
     alignment = header.get("FOVALIGN")
-    if isinstance(alignment, str) and alignment not in FOV_ALIGNMENTS:
-        yield _bad_alignment(alignment)
+    if alignment == "REVERSE_LON_RADEC":
+        text = "FOVALIGN REVERSE_LON_RADEC is gammapy's own, not GADF's"
+        yield warning("FOVALIGN", text)
+    elif isinstance(alignment, str) and alignment not in FOV_ALIGNMENTS:
+        allowed = ", ".join(FOV_ALIGNMENTS)
+        yield error("FOVALIGN", f"FOVALIGN is {alignment!r}; allowed: {allowed}")
     rad_max = header.get("RAD_MAX")
     if rad_max is not None and not isinstance(rad_max, float):
         yield error("RAD_MAX", f"RAD_MAX is {rad_max!r}; gammapy insists on a float")
@@ -319,15 +323,6 @@ def check_irf(
         yield error("NAXIS2", f"The table has {len(hdu.data)} rows; an IRF has one")
         return
     yield from _check_arrays(hdu, IRF_COLUMNS[hdu_class])
-
-
-def _bad_alignment(alignment):
-    if alignment == "REVERSE_LON_RADEC":
-        return warning(
-            "FOVALIGN", "FOVALIGN REVERSE_LON_RADEC is gammapy's own, not GADF's"
-        )
-    allowed = ", ".join(FOV_ALIGNMENTS)
-    return error("FOVALIGN", f"FOVALIGN is {alignment!r}; allowed: {allowed}")
 
 
 def _check_arrays(hdu, columns):

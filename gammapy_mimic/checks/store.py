@@ -185,6 +185,7 @@ class _StoreCheck:
         for obs_id, finding in check_obs_rows(rows):
             self.report.add([finding], obs_id=obs_id, file=OBS_INDEX)
         self.obs_rows = {row["OBS_ID"]: row for row in rows}
+        # times of 10^8 s in single precision are good to 8 s only
         if "TSTART" in dtype.names and dtype["TSTART"].str[1:] == "f4":
             times = [row["TSTART"] for row in rows]
             self.resolution_s = float(np.spacing(np.float32(max(times, default=0))))
@@ -232,6 +233,7 @@ class _StoreCheck:
                 events.header, events.n_rows, row, self.index_header, self.resolution_s
             )
             self.report.add(findings, obs_id=obs_id, file=events.file, hdu=events.name)
+        # records are kept for runs that share an IRF: without what needs memory
         for record in records.values():
             record.times = record.gti = None
 
@@ -296,7 +298,11 @@ def _file(row):
 
 @contextmanager
 def _open(path):
-    """Context: a FITS file, read whole and unpacked at once, and its raw bytes."""
+    """Context: a FITS file, read whole and unpacked at once, and its raw bytes.
+
+    Not by `astropy.io.fits.open` of the path: SIZE and MD5 of the index need all
+    bytes, and the file would be read and unpacked a second time for them.
+    """
     raw = path.read_bytes()
     data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     with fits.open(io.BytesIO(data), memmap=False) as hdulist:

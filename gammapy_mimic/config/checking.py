@@ -154,25 +154,24 @@ def _key_problems(model, settings, path, root):
         nested, item = _models_in(fields[key].annotation)
         if nested is not None and isinstance(value, dict):
             yield from _problems(nested, value, here, root)
-        elif nested is not None and value is None and not _allows_none(fields[key]):
+        elif (
+            nested is not None
+            and value is None
+            and type(None) not in get_args(fields[key].annotation)
+        ):
             # an empty section, such as "datasets:" with all its keys commented out
             yield f"{_dotted(here)}: the section is empty; remove it or fill it"
         elif item is not None and isinstance(value, list):
-            yield from _list_problems(item, value, here, root)
+            for number, entry in enumerate(value):
+                if isinstance(entry, dict):
+                    yield from _problems(item, entry, (*here, number), root)
+                else:
+                    yield from _leaf_problems(item, entry, (*here, number))
         else:
             yield from _leaf_problems(fields[key].rebuild_annotation(), value, here)
     for key, field in fields.items():
         if field.is_required() and key not in settings:
             yield f"{_dotted((*path, key))}: is missing"
-
-
-def _list_problems(item, values, path, root):
-    for number, value in enumerate(values):
-        here = (*path, number)
-        if isinstance(value, dict):
-            yield from _problems(item, value, here, root)
-        else:
-            yield from _leaf_problems(item, value, here)
 
 
 def _leaf_problems(annotation, value, path):
@@ -202,7 +201,12 @@ def _validation_problems(error, path):
     """Lines for what pydantic found; of a union only the first problem."""
     seen = set()
     for detail in error.errors():
-        location = [part for part in detail["loc"] if _is_key(part)]
+        # without the names that pydantic gives to the members of a union
+        location = [
+            part
+            for part in detail["loc"]
+            if isinstance(part, int) or part.isidentifier()
+        ]
         here = (*path, *location)
         if here in seen:
             continue
@@ -213,11 +217,6 @@ def _validation_problems(error, path):
             yield f"{_dotted(here)}: is missing"
         else:
             yield _line(here, detail["input"], message)
-
-
-def _is_key(part):
-    """Whether a part is a key or an index, not the name of a member of a union."""
-    return isinstance(part, int) or part.isidentifier()
 
 
 def _line(path, value, message):
@@ -282,7 +281,3 @@ def _models_in(annotation):
     if origin is list:
         return None, _models_in(get_args(annotation)[0])[0]
     return None, None
-
-
-def _allows_none(field):
-    return type(None) in get_args(field.annotation)

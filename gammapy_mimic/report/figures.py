@@ -33,11 +33,9 @@ def draw_figures(
     figure : `~matplotlib.figure.Figure`
         Figure.
     """
-    yield (
-        "pairs",
-        "Targets and donors, with the distance of each pair.",
-        _pairs(campaign),
-    )
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    campaign.pairs.plot(ax=figure.add_subplot())
+    yield "pairs", "Targets and donors, with the distance of each pair.", figure
     caption = "Significance at the position of interest in each mimic set"
     caption += "." if found.target is None else ", and in the targets (line)."
     yield "position", caption, found.at_position.peek()
@@ -57,12 +55,6 @@ def draw_figures(
         caption = f"Mimic of run {obs_id} and its donor, in the camera."
         yield f"field_{obs_id}", caption, check.peek()
     yield from _runs(campaign)
-
-
-def _pairs(campaign):
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    campaign.pairs.plot(ax=figure.add_subplot())
-    return figure
 
 
 def _runs(campaign):

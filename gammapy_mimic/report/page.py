@@ -113,7 +113,11 @@ def _page(campaign, found, pictures):
         pictures.pop("pairs"),
         "<h2>Significance of an empty sky</h2>",
         pictures.pop("position"),
-        *(_distribution(*item, pictures) for item in found.distributions.items()),
+        *(
+            f"<h3>Mimic set {number}</h3>{_table(distribution.table)}"
+            f"{pictures.pop(f'significance_{number:03d}')}"
+            for number, distribution in found.distributions.items()
+        ),
         "<h2>Systematic error of the background</h2>",
         _table(found.systematic.table),
         pictures.pop("systematic"),
@@ -187,11 +191,6 @@ def _summary(campaign, found):
     header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
     if str(header.get("TELESCOP")).upper() == "HESS":
         yield f"<p>{_HESS}</p>"
-
-
-def _distribution(number, distribution, pictures):
-    picture = pictures.pop(f"significance_{number:03d}")
-    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}{picture}"
 
 
 def _table(table):

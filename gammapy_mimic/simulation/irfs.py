@@ -55,10 +55,6 @@ def _true_energy_axis():
     )
 
 
-def _offset_axis():
-    return MapAxis.from_nodes(np.linspace(0, 3.5, 8), unit="deg", name="offset")
-
-
 def energy_threshold(zenith: u.Quantity) -> u.Quantity:
     """Energy below which the run should not be used; rises with zenith angle.
 
@@ -92,7 +88,8 @@ def effective_area(zenith: u.Quantity) -> EffectiveAreaTable2D:
     aeff : `~gammapy.irf.EffectiveAreaTable2D`
         Effective area, with LO_THRES and HI_THRES.
     """
-    energy, offset = _true_energy_axis(), _offset_axis()
+    energy = _true_energy_axis()
+    offset = MapAxis.from_nodes(np.linspace(0, 3.5, 8), unit="deg", name="offset")
     cos_zenith = np.cos(zenith).to_value("")
     scale = cos_zenith**THRESHOLD_POWER
     scaled = MapAxis.from_energy_edges(energy.edges * scale, name="energy_true")

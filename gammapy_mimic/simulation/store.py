@@ -177,7 +177,11 @@ def simulate_datastore(
     weak = None
     if donors:
         index = min(n_targets, n_donors - n_misfits - 1)
-        weak = donors[index] = _with_weak_source(donors[index])
+        position = donors[index].pointing.directional_offset_by(WEAK_ANGLE, WEAK_OFFSET)
+        source = SyntheticSource(
+            name="Weak source", position=position, amplitude=WEAK_AMPLITUDE
+        )
+        weak = donors[index] = replace(donors[index], sources=(source,))
     runs = [_conditioned(run, sequence, rate_scatter) for run in [*targets, *donors]]
     write_datastore(
         (run.simulate() for run in runs), path, overwrite=overwrite, compress=compress
@@ -255,15 +259,6 @@ def _misfit(run, number):
     middle = run.start + run.duration / 2
     altaz = run.altaz()[1]
     return replace(run, pointing=_sky_position(MISFIT_ALTITUDE, altaz.az, middle))
-
-
-def _with_weak_source(run):
-    source = SyntheticSource(
-        name="Weak source",
-        position=run.pointing.directional_offset_by(WEAK_ANGLE, WEAK_OFFSET),
-        amplitude=WEAK_AMPLITUDE,
-    )
-    return replace(run, sources=(source,))
 
 
 def _conditioned(run, sequence, rate_scatter):
