@@ -740,7 +740,7 @@ def test_columns_of_the_source_table_are_passed_through(tmp_path):
         ({"obs_id": None}, "OBS_ID None is not an integer"),
         ({"obs_id": True}, "OBS_ID True is not an integer"),
         ({"obs_id": 2**63}, "is not an integer"),
-        ({"obs_id": 1}, "OBS_ID 1 comes twice"),
+        ({"obs_id": 1}, "OBS_ID 1 is duplicated"),
         ({"_events": None}, "run 2 has no events"),
         ({"_gti": None}, "run 2 has no good time intervals"),
         ({"_pointing": None}, "run 2 has no pointing"),
@@ -939,7 +939,7 @@ def test_writer_works_in_several_processes(tmp_path):
     writer.write_index(iter(rows))
     store = DataStore.from_dir(tmp_path / "new")
     assert list(store.obs_table["OBS_ID"]) == [1, 2]
-    with pytest.raises(ValueError, match="OBS_ID 2 comes twice"):
+    with pytest.raises(ValueError, match="OBS_ID 2 is duplicated"):
         MimicWriter(tmp_path / "other").write_index([rows[0], rows[0]])
 
 

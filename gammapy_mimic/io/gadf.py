@@ -24,6 +24,7 @@ __all__ = [
     "UNITS",
     "hduclass_keywords",
     "header_reference",
+    "is_drift",
     "reference_keywords",
     "same_reference",
     "seconds_since",
@@ -178,3 +179,19 @@ def _split_mjd(time):
     fraction = (time.jd1 - MJD_ZERO_JD - start) + time.jd2
     days = math.floor(fraction)
     return start + days, float(fraction - days)
+
+
+def is_drift(header):
+    """Whether OBS_MODE is drift mode; gammapy takes all else as pointing.
+
+    Parameters
+    ----------
+    header : mapping
+        EVENTS header, or row of an observation index.
+
+    Returns
+    -------
+    drifts : bool
+        Whether the pointing is fixed in altitude and azimuth.
+    """
+    return str(header.get("OBS_MODE", "")).strip().upper() == "DRIFT"

@@ -15,6 +15,7 @@ from gammapy.makers import Maker
 from gammapy_mimic.data import check_events, compat, read_run, to_observation
 from gammapy_mimic.data.gti import first_of, overlap, spread_times
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
 from gammapy_mimic.mimic.background import turn_background
 from gammapy_mimic.mimic.provenance import mimic_header
@@ -122,11 +123,11 @@ class MimicMaker(Maker):
         scrambler=None,
         random_state=None,
     ):
-        self.alignment = _choice("alignment", alignment)
+        self.alignment = check_choice("alignment", alignment, _CHOICES["alignment"])
         self._alignment = FoVAlignment[self.alignment.upper()]
-        self.time = _choice("time", time)
-        self.background = _choice("background", background)
-        self.irfs = _choice("irfs", irfs)
+        self.time = check_choice("time", time, _CHOICES["time"])
+        self.background = check_choice("background", background, _CHOICES["background"])
+        self.irfs = check_choice("irfs", irfs, _CHOICES["irfs"])
         self.crop = bool(crop)
         self.allow_other_telescope = bool(allow_other_telescope)
         if scrambler is not None and not callable(getattr(scrambler, "run", None)):
@@ -386,13 +387,6 @@ def _read(role, run, **options):
         return read_run(run, **options)
     except ValueError as error:
         raise ValueError(f"{role} {error}") from error
-
-
-def _choice(name, value):
-    if value not in _CHOICES[name]:
-        allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    return value
 
 
 def _with_location(target, donor):

@@ -26,7 +26,7 @@ _TARGET_KEYS = (
 )
 
 # What describes the donor's file and is wrong for any other one. The time and
-# date cards, the pointing and the location are computed anew.
+# date cards, the pointing and the location are computed again.
 _DONOR_FILE_KEYS = (
     "CHECKSUM",
     "CREATED",

@@ -108,7 +108,7 @@ class FieldOfView:
         Returns
         -------
         numbers : list of int
-            Of the others the log tells.
+            The others are logged.
         """
         offset_deg = self.offset_deg
         if len(offset_deg) == 0:

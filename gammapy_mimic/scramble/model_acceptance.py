@@ -181,7 +181,7 @@ def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
         the run in seconds, of the events in the ring, shape (n,) each.
     rng : `~numpy.random.Generator`
         Picks for each event the energy of the model below or above, by distance
-        in the logarithm, which is a linear interpolation in the mean.
+        in the logarithm, which is a linear interpolation on average.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from regions import CircleAnnulusSkyRegion, RegionMeta
 
 from gammapy_mimic.data import check_events, compat, read_run, to_observation
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.scramble.acceptance import EventAcceptance, free_rows
 from gammapy_mimic.scramble.field_of_view import FieldOfView
 from gammapy_mimic.scramble.model_acceptance import grid_acceptance
@@ -106,8 +107,8 @@ class AnnulusScrambler:
         acceptance="events",
         random_state=None,
     ):
-        self.method = _choice("method", method)
-        self.acceptance = _choice("acceptance", acceptance)
+        self.method = check_choice("method", method, _CHOICES["method"])
+        self.acceptance = check_choice("acceptance", acceptance, _CHOICES["acceptance"])
         self.theta = theta
         self.random_state = random_state
         self._sequence = seed_sequence(random_state)
@@ -421,10 +422,3 @@ def _free_share(ring_deg, circles):
     """Part of the solid angle of a ring that is free of sources."""
     radius_deg, _ = free_rows(*ring_deg, circles)
     return 1 - circles.covered_fraction(radius_deg).mean()
-
-
-def _choice(name, value):
-    if value not in _CHOICES[name]:
-        allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    return value
