@@ -68,7 +68,7 @@ class LocationFaker:
         self._scramble = {"method": method, "acceptance": acceptance}
         # wrong options are an error here, not with the first file
         MimicMaker(**self._mimic)
-        AnnulusScrambler([], **self._scramble)
+        AnnulusScrambler([], method=method, acceptance=acceptance)
 
     def convert_fov(
         self,

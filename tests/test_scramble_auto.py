@@ -24,7 +24,6 @@ from test_scramble import (
 )
 
 from gammapy_mimic import AnnulusScrambler, scramble_residuals
-from gammapy_mimic.data import compat
 from gammapy_mimic.sky.geometry import Circles, from_offset_azimuth
 
 # --- what is left of a source ------------------------------------------------------
@@ -253,7 +252,7 @@ def test_extended_source_is_refilled_from_the_model():
     source = CircleSkyRegion(source_at(0.1, 10), 0.8 * u.deg)
     with pytest.raises(ValueError, match="no off-source ring left"):
         AnnulusScrambler(source).run(run)
-    run = compat.new_observation(run, bkg=gradient_model("RADEC"))
+    run = run.copy(in_memory=True, bkg=gradient_model("RADEC"))
     scrambler = AnnulusScrambler(source, random_state=1)
     scrambler.run(run)
     (row,) = scrambler.residuals

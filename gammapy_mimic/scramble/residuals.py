@@ -15,6 +15,7 @@ from gammapy_mimic.io.files import error_context
 
 __all__ = [
     "card_text",
+    "checksum_cards",
     "residual_row",
     "residual_table",
     "scramble_header",
@@ -78,7 +79,7 @@ def card_text(text):
     return " ".join(re.sub("[^ -~]", " ", text).split())[:_MAX_NAME]
 
 
-def scramble_header(header, rows, *, settings, sequence, checksums):
+def scramble_header(header, rows, *, settings, sequence):
     """EVENTS header of a scrambled run.
 
     Parameters
@@ -91,15 +92,12 @@ def scramble_header(header, rows, *, settings, sequence, checksums):
         Further cards: what was done.
     sequence : `~numpy.random.SeedSequence`
         Seed of this run.
-    checksums : dict of str
-        SHA-256 of the catalogs and region files that were used, by name.
 
     Returns
     -------
     header : dict
-        With cards ``SCR_*`` for the run, ``SCR_<key><number>`` for each source,
-        ``SCR_CT<number>`` and ``SCR_CS<number>`` for each catalog and its checksum,
-        and one line of HISTORY for each source.
+        With cards ``SCR_*`` for the run, ``SCR_<key><number>`` for each source and
+        one line of HISTORY for each source.
     """
     header = {k: v for k, v in header.items() if not k.startswith("SCR_")}
     header |= {"SCR_NSRC": len(rows)} | settings
@@ -108,9 +106,6 @@ def scramble_header(header, rows, *, settings, sequence, checksums):
     header["SCR_SEED"] = ",".join(str(int(word)) for word in entropy)
     header["SCR_SKEY"] = ",".join(str(key) for key in sequence.spawn_key)
     header["SCR_VERS"] = __version__
-    for number, (name, sha256) in enumerate(checksums.items(), start=1):
-        header[f"SCR_CT{number}"] = card_text(name)[-_MAX_NAME:]
-        header[f"SCR_CS{number}"] = sha256
     history = header.get("HISTORY", [])
     history = [history] if isinstance(history, str) else list(history)
     for number, row in enumerate(rows, start=1):
@@ -122,6 +117,26 @@ def scramble_header(header, rows, *, settings, sequence, checksums):
     if history:
         header["HISTORY"] = history
     return header
+
+
+def checksum_cards(checksums):
+    """Cards of catalogs and region files.
+
+    Parameters
+    ----------
+    checksums : dict of str
+        SHA-256 by name.
+
+    Returns
+    -------
+    cards : dict
+        ``SCR_CT<number>``, name, and ``SCR_CS<number>``, checksum, for each.
+    """
+    cards = {}
+    for number, (name, sha256) in enumerate(checksums.items(), start=1):
+        cards[f"SCR_CT{number}"] = card_text(name)
+        cards[f"SCR_CS{number}"] = sha256
+    return cards
 
 
 def _source_cards(row, number):
@@ -146,7 +161,7 @@ def _read_source_cards(header, number):
     return row
 
 
-def residual_row(field, found, method, after):
+def residual_row(field, found, method, *, after):
     """Make a row of the residuals.
 
     Parameters

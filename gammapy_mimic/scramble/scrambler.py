@@ -2,25 +2,31 @@
 
 import functools
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from regions import CircleAnnulusSkyRegion, RegionMeta
+from astropy.table import Table
+from gammapy.data import Observation
+from regions import CircleAnnulusSkyRegion, CircleSkyRegion, RegionMeta
 
 from gammapy_mimic.data import check_events, compat, read_run, to_observation
 from gammapy_mimic.data.run import Run
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
-from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.arguments import RandomState, check_choice
 from gammapy_mimic.scramble.field_of_view import FieldOfView
 from gammapy_mimic.scramble.finder import CatalogFinder, SourceFinder
 from gammapy_mimic.scramble.procedure import scramble_field
 from gammapy_mimic.scramble.residuals import (
+    checksum_cards,
     residual_row,
     residual_table,
     scramble_header,
 )
+from gammapy_mimic.sources.known import Sources
 
 __all__ = ["AnnulusScrambler"]
 
@@ -70,11 +76,6 @@ class AnnulusScrambler:
         not depend on the order of the runs. None takes fresh entropy once, when
         the scrambler is made. Default is None.
 
-    Attributes
-    ----------
-    random_state
-        As given.
-
     Raises
     ------
     ValueError
@@ -111,31 +112,31 @@ class AnnulusScrambler:
 
     def __init__(
         self,
-        sources,
+        sources: Sources,
         *,
-        theta=0.3 * u.deg,
-        method="auto",
-        acceptance="auto",
-        random_state=None,
-    ):
+        theta: u.Quantity | str = 0.3 * u.deg,
+        method: str = "auto",
+        acceptance: str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
         self.method = check_choice("method", method, _CHOICES["method"])
         self.acceptance = check_choice("acceptance", acceptance, _CHOICES["acceptance"])
         self.theta = theta
         self.random_state = random_state
         self._sequence = seed_sequence(random_state)
         self._finder = SourceFinder(sources, theta)
-        self._residuals = []
+        self._residuals: list[tuple] = []
 
     @classmethod
     def from_catalog(
         cls,
-        catalogs=None,
+        catalogs: Sequence[str] | None = None,
         *,
-        radius=3 * u.deg,
-        extra=None,
-        theta=0.3 * u.deg,
-        **kwargs,
-    ):
+        radius: u.Quantity | str = 3 * u.deg,
+        extra: Sources | None = None,
+        theta: u.Quantity | str = 0.3 * u.deg,
+        **kwargs: Any,
+    ) -> "AnnulusScrambler":
         """Scrambler that looks up the sources of each run by itself.
 
         Parameters
@@ -169,12 +170,12 @@ class AnnulusScrambler:
         return scrambler
 
     @property
-    def checksums(self):
+    def checksums(self) -> dict[str, str]:
         """SHA-256 of the catalogs and region files that are used, by name."""
         return dict(self._finder.checksums)
 
     @property
-    def residuals(self):
+    def residuals(self) -> Table:
         """What was found and left at each source, of all runs so far.
 
         See `~gammapy_mimic.scramble_residuals`, which gives the same for
@@ -183,11 +184,11 @@ class AnnulusScrambler:
         return residual_table(self._residuals)
 
     @property
-    def residuals_by_energy(self):
+    def residuals_by_energy(self) -> Table:
         """The same in three energy bands."""
         return residual_table(self._residuals, by_energy=True)
 
-    def sources(self, observation):
+    def sources(self, observation: Observation) -> list[CircleSkyRegion]:
         """Known sources that a run is searched for.
 
         Parameters
@@ -202,7 +203,7 @@ class AnnulusScrambler:
         """
         return self._finder.regions(observation)
 
-    def annuli(self, observation):
+    def annuli(self, observation: Observation) -> list[CircleAnnulusSkyRegion]:
         """Rings from which the events of a run are taken.
 
         Parameters
@@ -225,7 +226,9 @@ class AnnulusScrambler:
             annuli.append(CircleAnnulusSkyRegion(pointing, inner, outer, meta=meta))
         return annuli
 
-    def run(self, observation, *, random_state=None):
+    def run(
+        self, observation: Observation, *, random_state: RandomState = None
+    ) -> Observation:
         """Scramble the known sources of one run.
 
         Parameters
@@ -255,14 +258,11 @@ class AnnulusScrambler:
         sources, changes, after, cards = scramble_field(
             observation, field, method=self.method, acceptance=self.acceptance, rng=rng
         )
-        rows = [residual_row(field, *source, after) for source in sources]
+        rows = [residual_row(field, *pair, after=after) for pair in sources]
         settings = {"SCR_METH": self.method, "SCR_ACC": self.acceptance, **cards}
+        settings |= checksum_cards(self._finder.checksums)
         header = scramble_header(
-            field.run.header,
-            rows,
-            settings=settings,
-            sequence=sequence,
-            checksums=self._finder.checksums,
+            field.run.header, rows, settings=settings, sequence=sequence
         )
         self._residuals.append((observation.obs_id, rows))
         changed = functools.reduce(Run.changed, changes, field.run)

@@ -1,16 +1,23 @@
 """Checksums of what known sources are taken from."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from gammapy_mimic.sources.catalogs import catalog_files
-from gammapy_mimic.sources.known import available_catalogs, resolve_sources
+from gammapy_mimic.sources.known import (
+    Sources,
+    available_catalogs,
+    resolve_sources,
+)
 from gammapy_mimic.sources.region_files import is_region_file
 
 __all__ = ["source_checksums"]
 
 
-def source_checksums(catalogs=(), sources=None):
+def source_checksums(
+    catalogs: Sequence[str] | None = (), sources: Sources | None = None
+) -> dict[str, str]:
     """Checksums of the catalogs and region files that known sources are taken from.
 
     Parameters

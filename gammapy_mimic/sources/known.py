@@ -10,17 +10,25 @@ says `gammapy_mimic.sources.circles`.
 import functools
 import logging
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 from gammapy.data import Observation, PointingMode
-from regions import Region, Regions
+from regions import CircleSkyRegion, PointSkyRegion, Region, Regions
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.sky.geometry import offset_azimuth
-from gammapy_mimic.sources.catalogs import BRIGHT, check_tags, look_up, read
+from gammapy_mimic.sources.catalogs import (
+    BRIGHT,
+    CatalogSource,
+    check_tags,
+    look_up,
+    read,
+)
 from gammapy_mimic.sources.circles import (
     as_circle,
     as_source,
@@ -30,6 +38,7 @@ from gammapy_mimic.sources.circles import (
 from gammapy_mimic.sources.region_files import is_region_file, read_regions
 
 __all__ = [
+    "Sources",
     "available_catalogs",
     "find_source",
     "known_sources",
@@ -44,8 +53,21 @@ NAME_CATALOGS = (BRIGHT, "gamma-cat", "hgps", "2hwc", "3hwc", "1LHAASO")
 
 DEFAULT_CATALOGS = ("gamma-cat",)
 
+Sources: TypeAlias = (
+    SkyCoord
+    | CircleSkyRegion
+    | PointSkyRegion
+    | Regions
+    | str
+    | Path
+    | Sequence[SkyCoord | CircleSkyRegion | PointSkyRegion | str | Path]
+)
+"""Whatever names sources, see `parse_sources`."""
 
-def parse_sources(sources, *, theta):
+
+def parse_sources(
+    sources: Sources, *, theta: u.Quantity | str
+) -> list[CircleSkyRegion]:
     """Turn positions, names and regions into circles.
 
     Parameters
@@ -86,7 +108,7 @@ def parse_sources(sources, *, theta):
     return [circle_region(*each) for each in zip(found, thetas_deg, strict=True)]
 
 
-def resolve_sources(sources):
+def resolve_sources(sources: Sources) -> list[CatalogSource]:
     """Find position and size of sources, whatever names them.
 
     Parameters
@@ -107,7 +129,12 @@ def resolve_sources(sources):
     ]
 
 
-def find_source(name, *, catalogs=NAME_CATALOGS, theta=0.3 * u.deg):
+def find_source(
+    name: str,
+    *,
+    catalogs: Sequence[str] = NAME_CATALOGS,
+    theta: u.Quantity | str = 0.3 * u.deg,
+) -> CircleSkyRegion:
     """Look up a source by its name, without the network.
 
     Case, blanks, the kind of the minus sign, "Mrk" or "Markarian", and words such
@@ -140,13 +167,13 @@ def find_source(name, *, catalogs=NAME_CATALOGS, theta=0.3 * u.deg):
 
 
 def known_sources(
-    position,
-    radius=3 * u.deg,
+    position: SkyCoord | Observation,
+    radius: u.Quantity | str = 3 * u.deg,
     *,
-    catalogs=None,
-    extra=None,
-    theta=0.3 * u.deg,
-):
+    catalogs: Sequence[str] | None = None,
+    extra: Sources | None = None,
+    theta: u.Quantity | str | Callable = 0.3 * u.deg,
+) -> list[CircleSkyRegion]:
     """Known sources in a field.
 
     A source counts as inside if its position, or for an extended source its nearest
@@ -295,7 +322,7 @@ def _in_cone(sources, distances_deg, radius_deg, theta_deg):
     ]
 
 
-def available_catalogs(tags=None):
+def available_catalogs(tags: Sequence[str] | None = None) -> tuple[str, ...]:
     """Check that catalogs can be read.
 
     Parameters

@@ -5,7 +5,6 @@ from astropy import units as u
 from astropy.table import Table, vstack
 from gammapy.data import EventList
 
-from gammapy_mimic.data import compat
 from gammapy_mimic.sky.geometry import from_offset_azimuth
 
 N_ENERGIES, N_RADII = 60, 400
@@ -101,4 +100,4 @@ class Injector:
         both = vstack([table, new], metadata_conflicts="silent")
         both = both[np.argsort(both["TIME"].mjd, kind="stable")]
         both.meta = dict(events.table.meta)
-        return compat.new_observation(self.observation, events=EventList(both))
+        return self.observation.copy(in_memory=True, events=EventList(both))
