@@ -150,11 +150,7 @@ class Rings:
             excluded = wide
         ring = self._make(field, number, ring_deg, kind, field.circles, excluded)
         if len(ring.acceptance.sample) == 0:
-            raise ValueError(
-                f"{field.label(number)}: no events in its ring, {ring_deg[0]:.2f} to "
-                f"{ring_deg[1]:.2f} deg from the pointing, outside of the known "
-                "sources; take another donor, a larger theta, or leave the source out"
-            )
+            raise _no_events(field, number, ring_deg)
         is_wider = ring_deg != own_deg
         return replace(ring, is_wider=is_wider, has_margin=excluded is wide)
 
@@ -235,6 +231,8 @@ class Rings:
                 *ring_deg, circles, *places, energy_tev, excluded=excluded
             )
             return Ring(number, acceptance, inside, kind)
+        if len(inside) == 0:
+            raise _no_events(field, number, ring_deg)
         events = (*places, energy_tev, field.seconds[inside])
         try:
             sky = ring_deg, circles, excluded
@@ -286,6 +284,14 @@ def expectation(acceptance, expected):
     # an event of the sample may stand for several radii
     per_event = np.bincount(acceptance.sample, weights=expected)
     return float(expected.sum()), float(np.sqrt(np.sum(per_event**2)))
+
+
+def _no_events(field, number, ring_deg):
+    return ValueError(
+        f"{field.label(number)}: no events in its ring, {ring_deg[0]:.2f} to "
+        f"{ring_deg[1]:.2f} deg from the pointing, outside of the known sources; take "
+        "another donor, a larger theta, or leave the source out"
+    )
 
 
 def _with_margin(circles):

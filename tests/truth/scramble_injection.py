@@ -105,7 +105,7 @@ def show(label, rows):
         f"expected {other.mean():+.2f}, {other.std(ddof=1):.2f}",
         f"refilled {100 * refilled.mean():3.0f} %",
     )
-    print(f"{label:20s}", *parts, sep=" | ", flush=True)  # noqa: T201
+    print(f"{label:20s}", *parts, sep=" | ", flush=True)
 
 
 def main(method="auto", acceptance="auto"):

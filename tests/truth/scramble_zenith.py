@@ -62,7 +62,7 @@ def main():
                 text = f"all {ratio[0]:.3f} +- {error[0]:.3f}, below {E_MAX} TeV "
                 text += f"{ratio[1]:.3f} +- {error[1]:.3f}"
                 label = f"{acceptance:10s} {offset_deg} deg {side:7s}"
-                print(label, text, flush=True)  # noqa: T201
+                print(label, text, flush=True)
 
 
 if __name__ == "__main__":
