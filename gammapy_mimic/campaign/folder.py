@@ -1,80 +1,54 @@
 """What a campaign keeps on disk, safe against being killed and against twins.
 
 Beside the data stores of the mimic sets there is a hidden folder ``.campaign`` with
-one small JSON file a mimic, written after the file of the mimic: it holds the rows
-for the index, the checksum, and a fingerprint of what the mimic was made from. A
-mimic counts as made only with its record.
+a record of each file that the campaign has written; see
+`gammapy_mimic.campaign.records`. That of a mimic holds the rows for the index, the
+checksum, and a fingerprint of what the mimic was made from: a mimic counts as made
+only with it. Files without a record are somebody else's, and stay as they are.
 """
 
-import errno
-import hashlib
-import json
 import logging
 import re
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
-from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
-from gammapy_mimic.io.output import TEMPORARY, check_replaceable, write_text
+from gammapy_mimic.campaign.locks import file_lock
+from gammapy_mimic.campaign.records import (
+    OwnFiles,
+    checksum,
+    claimed_file,
+    read_record,
+    remove_file,
+)
+from gammapy_mimic.campaign.settings import (
+    compare_settings,
+    is_analysis,
+    is_settings_file,
+    settings_text,
+)
+from gammapy_mimic.config import ConfigError
+from gammapy_mimic.io.output import (
+    TEMPORARY,
+    check_replaceable,
+    file_error_context,
+)
 from gammapy_mimic.writer import MimicWriter
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
-
-__all__ = ["CampaignFolder", "checksum", "read_record", "write_record"]
+__all__ = ["CampaignFolder"]
 
 log = logging.getLogger(__name__)
 
-# processes of a campaign that was killed end within this time
-_PATIENCE_S = 3.0
-# errors of file systems that have no locks
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _STORE = re.compile(r"mimic_\d{3,}")
-_RUN_FILE = re.compile(r"(-?\d+)\.fits(\.gz)?")
 _RECORD = re.compile(r"-?\d+\.json")
-_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-# settings that change nothing in what is made
-_FREE = ("mimic.outdir", "general.log", "general.n_jobs")
+_INDICES = ("obs-index.fits.gz", "hdu-index.fits.gz")
+_TEXTS = ("pairs.ecsv", "rejected.ecsv", "provenance.yaml", "provenance.json")
 
 
-def checksum(path):
-    """SHA-256 of a file, as hexadecimal text."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _Writer(MimicWriter):
+    """Writer of files whose owner is known by their records."""
 
-
-def write_record(path, record):
-    """Write the record of a mimic, with a checksum of itself.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        File.
-    record : dict
-        Plain values.
-    """
-    write_text(path, [json.dumps({**record, "checksum": _own_checksum(record)})])
-
-
-def read_record(path):
-    """Record of a mimic; None if there is none that is as it was written."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (*_NO_FILE, ValueError, RecursionError):
-        return None
-    is_whole = isinstance(record, dict) and record.pop("checksum", None) == (
-        _own_checksum(record)
-    )
-    return record if is_whole else None
-
-
-def _own_checksum(record):
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    def is_own(self, path):
+        return True
 
 
 class CampaignFolder:
@@ -92,6 +66,7 @@ class CampaignFolder:
         self.path = path
         self.compress = compress
         self.state = path / ".campaign"
+        self.files = OwnFiles(path, self.state)
         self.config_path = path / "config.yaml"
 
     def store_path(self, mimic_set):
@@ -104,9 +79,8 @@ class CampaignFolder:
 
     def writer(self, mimic_set):
         """Writer of the data store of a mimic set."""
-        return MimicWriter(
-            self.store_path(mimic_set), overwrite=True, compress=self.compress
-        )
+        path = self.store_path(mimic_set)
+        return _Writer(path, overwrite=True, compress=self.compress)
 
     @contextmanager
     def lock(self, only=None):
@@ -132,27 +106,61 @@ class CampaignFolder:
         """Lock for what several processes of a campaign write."""
         return self._locked("lock_provenance", patience_s=600)
 
-    @contextmanager
-    def _locked(self, name, *, shared=False, patience_s=None):
-        if fcntl is None:
-            yield
+    def _locked(self, name, **options):
+        message = (
+            f"{self.path}: another campaign is at work there; wait for its end, or "
+            "take another mimic.outdir"
+        )
+        return file_lock(self.state / name, message, **options)
+
+    def refuse_foreign(self, source=None, *, overwrite=False):
+        """Raise an error for a folder with files that no campaign has written.
+
+        Parameters
+        ----------
+        source : `~pathlib.Path`, optional
+            File from which the configuration was read. Default is None.
+        overwrite : bool, optional
+            Whether everything is to be made again. Default is False.
+
+        Raises
+        ------
+        ConfigError
+            If files of the campaign would stand among files of somebody else, or
+            replace them.
+        """
+        advice = "take another mimic.outdir, such as mimics"
+        own_places = [Path.cwd()] + ([] if source is None else [source.parent])
+        if not self.state.exists() and any(
+            _is_same(self.path, it) for it in own_places
+        ):
+            raise ConfigError([f"{self.path} is where your own files are: {advice}"])
+        if not self.config_path.exists():
+            names = sorted(path.name for path in self.path.glob("mimic_*"))
+            foreign = [name for name in names if _STORE.fullmatch(name)]
+            if foreign:
+                raise ConfigError(
+                    [
+                        f"{self.path} has {foreign[0]}, but no config.yaml: it is "
+                        f"not the folder of a campaign; {advice}"
+                    ]
+                )
+        elif not self.files.has(self.config_path):
+            if not is_settings_file(self.config_path):
+                raise ConfigError(
+                    [f"{self.config_path} was not written by a campaign: {advice}"]
+                )
+            if overwrite:
+                raise ConfigError(
+                    [
+                        f"{self.path} is the copy of a campaign's folder without its "
+                        f"records (.campaign): nothing there is overwritten; {advice}, "
+                        "or remove it yourself"
+                    ]
+                )
             return
-        # child processes inherit the lock: it holds until the last one has ended
-        with (self.state / name).open("a+") as file:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            patience_s = _PATIENCE_S if patience_s is None else patience_s
-            end = time.monotonic() + patience_s
-            while not _try_lock(file, kind):
-                if time.monotonic() > end:
-                    raise BlockingIOError(
-                        f"{self.path}: another campaign is at work there; wait for "
-                        "its end, or take another mimic.outdir"
-                    )
-                time.sleep(0.05)
-            try:
-                yield
-            finally:
-                _unlock(file)
+        for name in _TEXTS:
+            self.files.check(self.path / name)
 
     def prepare(self, config, *, overwrite=False, only=None):
         """Make the folder ready for a configuration.
@@ -174,23 +182,56 @@ class CampaignFolder:
         """
         for path in self._folders(only):
             _check_folder(path)
-        self._refuse_foreign()
         differences = self._known_differences(config, overwrite and only is None)
         if differences and (not overwrite or only is not None):
             raise ConfigError(
                 [
                     f"{self.path} was made with another configuration:",
                     *(f"  {difference}" for difference in differences),
-                    "Take another mimic.outdir, or make all of it anew with overwrite "
+                    "Take another mimic.outdir, or make all of it again with overwrite "
                     "(--overwrite).",
                 ]
             )
         if overwrite:
             self._discard(only)
         if differences is None or differences:
-            text = yaml.safe_dump(config.to_dict(), sort_keys=False, indent=4)
-            write_text(self.config_path, [text])
+            self.files.write(self.config_path, [settings_text(config)])
         self.remove_temporary(only)
+
+    def write_index(self, mimic_set, rows):
+        """Write the index of a set.
+
+        Parameters
+        ----------
+        mimic_set : int
+            Set.
+        rows : list of dict
+            From the records of its mimics.
+        """
+        writer = self.writer(mimic_set)
+        for name, content in writer.index_contents(rows).items():
+            self.files.claim(writer.path / name, content)
+        with file_error_context(writer.path):
+            writer.write_index(rows)
+
+    def write_analysis(self, path, pieces):
+        """Write ``analysis.yaml`` of a set, unless somebody has made it his own.
+
+        Parameters
+        ----------
+        path : `~pathlib.Path`
+            File.
+        pieces : iterable of str
+            Text.
+        """
+        if self.files.is_changed(path) and is_analysis(path):
+            log.warning(
+                "%s was changed after it was written, and stays; remove it to have it "
+                "written again",
+                path,
+            )
+        else:
+            self.files.write(path, pieces)
 
     def _folders(self, only):
         """Folders of a set or of all sets, and of their records."""
@@ -198,34 +239,20 @@ class CampaignFolder:
         paths = [*self.path.glob(sets), *self.state.glob(sets)]
         return sorted(path for path in paths if _STORE.fullmatch(path.name))
 
-    def _known_differences(self, config, all_anew):
-        """Differences; ConfigError, unless all is made anew, if nobody can tell."""
+    def _known_differences(self, config, all_again):
+        """Differences; ConfigError, unless all is made again, if nobody can tell."""
         try:
             return self.differences(config)
         except ConfigError as error:
-            if all_anew:
+            if all_again:
                 return error.problems
             raise ConfigError(
                 [
                     f"{error.problems[0]}; without it nothing in its folder can be "
-                    "kept: take another mimic.outdir, or make all of it anew with "
+                    "kept: take another mimic.outdir, or make all of it again with "
                     "overwrite (--overwrite)"
                 ]
             ) from error
-
-    def _refuse_foreign(self):
-        """Never work in a folder of mimic sets that no campaign has made."""
-        if self.config_path.exists():
-            return
-        names = sorted(path.name for path in self.path.glob("mimic_*"))
-        foreign = [name for name in names if _STORE.fullmatch(name)]
-        if foreign:
-            raise ConfigError(
-                [
-                    f"{self.path} has {foreign[0]}, but no config.yaml: it is "
-                    "no campaign's folder; take another mimic.outdir"
-                ]
-            )
 
     def differences(self, config):
         """Compare a configuration with the one that the folder was made with.
@@ -245,15 +272,13 @@ class CampaignFolder:
         ConfigError
             If the configuration of the folder cannot be read any more.
         """
-        if not self.config_path.exists() or not any(self.state.glob("mimic_*/*.json")):
+        if not self.config_path.exists():
             return None
-        old = MimicAnalysisConfig.read(self.config_path)
-        old, new = (dict(_flat(it.to_dict(), "")) for it in (old, config))
-        return [
-            f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-            for key in dict.fromkeys([*old, *new])
-            if old.get(key) != new.get(key) and not key.startswith(_FREE)
-        ]
+        if self.files.has(self.config_path) and not any(
+            self.state.glob("mimic_*/*.json")
+        ):
+            return None
+        return compare_settings(self.config_path, config)
 
     def _discard(self, only):
         """Remove the mimics of a set or of all sets, and nothing else."""
@@ -261,7 +286,7 @@ class CampaignFolder:
         for records in sorted(self.state.glob(pattern)):
             folder = self.path / records.name
             self.remove_index(folder)
-            _remove(folder / "analysis.yaml")
+            self.files.remove(folder / "analysis.yaml")
             for record in records.glob("*.json"):
                 self.remove_mimic(folder, record)
             for empty in (records, folder):
@@ -270,17 +295,18 @@ class CampaignFolder:
                     empty.rmdir()
 
     def remove_mimic(self, folder, record):
-        """Remove a mimic: first its record, then its file."""
-        files = [folder / f"{record.stem}{suffix}" for suffix in (".fits", ".fits.gz")]
-        for path in (record, *files):
-            check_replaceable(path)
-        for path in (record, *files):
-            _remove(path)
+        """Remove a mimic of which there is a record: first its file."""
+        name = claimed_file(record)
+        if name is not None:
+            for path in (folder / name, record):
+                check_replaceable(path)
+            for path in (folder / name, record):
+                remove_file(path)
 
     def remove_index(self, folder):
         """Remove the index, so that nobody takes what is left for a data store."""
-        for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
-            _remove(folder / name)
+        for name in _INDICES:
+            self.files.remove(folder / name)
 
     def remove_temporary(self, only=None):
         """Remove half files of processes that were killed.
@@ -320,7 +346,8 @@ class CampaignFolder:
         path : `~pathlib.Path`
             File.
         """
-        for folder in [*self._folders(only), *([self.path] if only is None else [])]:
+        top = [self.path, self.state] if only is None else []
+        for folder in [*self._folders(only), *top]:
             if folder.is_dir():
                 yield from filter(_is_temporary, folder.iterdir())
 
@@ -335,12 +362,10 @@ class CampaignFolder:
             Those that are wanted.
         """
         folder = self.store_path(mimic_set)
-        there = {path.stem for path in (self.state / folder.name).glob("*.json")}
-        files = map(_RUN_FILE.fullmatch, (path.name for path in folder.glob("*.fits*")))
-        there |= {match[1] for match in files if match}
-        for name in there - {str(obs_id) for obs_id in obs_ids}:
-            self.remove_index(folder)
-            self.remove_mimic(folder, self.record_path(mimic_set, name))
+        for obs_id, record in self.records(mimic_set).items():
+            if obs_id not in obs_ids:
+                self.remove_index(folder)
+                self.remove_mimic(folder, record)
 
     def whole(self, mimic_set, obs_id, fingerprint):
         """Whether a mimic is there, whole, and made from the same.
@@ -363,6 +388,11 @@ class CampaignFolder:
             and record["fingerprint"] == fingerprint
             and self.holds(mimic_set, record)
         )
+
+    def is_outdated(self, task):
+        """Whether a mimic is there which was made from something else."""
+        record = read_record(self.record_path(task.mimic_set, task.target.obs_id))
+        return record is not None and record["fingerprint"] != task.fingerprint
 
     def records(self, mimic_set):
         """Find the records of a set.
@@ -416,38 +446,5 @@ def _is_temporary(path):
     return TEMPORARY.fullmatch(path.name) is not None
 
 
-def _remove(path):
-    """Remove a file or a link; no folder, and no read-only file."""
-    check_replaceable(path)
-    if path.is_file() or path.is_symlink():
-        path.unlink()
-
-
-def _try_lock(file, kind):
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        log.warning("%s cannot be locked: run one campaign at a time", file.name)
-    return True
-
-
-def _unlock(file):
-    try:
-        fcntl.flock(file, fcntl.LOCK_UN)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-
-
-def _flat(settings, path):
-    """Dotted keys and values of nested settings."""
-    for key, value in settings.items():
-        here = f"{path}.{key}".removeprefix(".")
-        if isinstance(value, dict) and value:
-            yield from _flat(value, here)
-        else:
-            yield here, value
+def _is_same(path, other):
+    return path.exists() and other.exists() and path.samefile(other)

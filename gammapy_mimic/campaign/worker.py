@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import tempfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +12,13 @@ from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import Observation
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_record
+from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.records import checksum, claimed_file, write_record
+from gammapy_mimic.campaign.versions import versions
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.data.compat import events_header
 from gammapy_mimic.io.output import check_replaceable, file_error_context
+from gammapy_mimic.writer import MimicWriter
 
 __all__ = ["Task", "make_mimic"]
 
@@ -78,35 +83,62 @@ def make_mimic(task):
     """
     folder = CampaignFolder(task.outdir, compress=task.settings.compress)
     record_path = folder.record_path(task.mimic_set, task.target.obs_id)
-    writer = folder.writer(task.mimic_set)
-    path = writer.file_path(task.target.obs_id)
+    store = folder.store_path(task.mimic_set)
     try:
-        record_path.unlink(missing_ok=True)
-        check_replaceable(path)
-    except OSError as error:
-        return _problem(error, task.outdir)
-    try:
-        maker = task.settings.maker()
-        mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
-        for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
-            _check_time(run, mjd)
-        with file_error_context(path):
-            rows = writer.write(mimic)
-        record = {
-            "fingerprint": task.fingerprint,
-            "donor": int(task.donor.obs_id),
-            "file": path.name,
-            "size": path.stat().st_size,
-            "sha256": checksum(path),
-            "inputs": task.inputs,
-            "rows": rows,
-        }
+        with _writer(folder, task) as (writer, path):
+            record = _make(task, writer, path)
         write_record(record_path, record)
     except _RUN_ERRORS as error:
         problem = _problem(error, task.outdir)
-        folder.remove_mimic(writer.path, record_path)
+        folder.remove_mimic(store, record_path)
         return problem
     return None
+
+
+@contextmanager
+def _writer(folder, task):
+    """Give the writer of a mimic, and the path of its file in the campaign.
+
+    A file without a record stays, and is good if it has the very same content.
+    """
+    writer = folder.writer(task.mimic_set)
+    path = writer.file_path(task.target.obs_id)
+    record_path = folder.record_path(task.mimic_set, task.target.obs_id)
+    if not path.exists() or claimed_file(record_path) == path.name:
+        check_replaceable(path)
+        write_record(record_path, {"file": path.name, "pending": True})
+        yield writer, path
+        return
+    with tempfile.TemporaryDirectory() as elsewhere:
+        other = MimicWriter(elsewhere, compress=writer.compress)
+        yield other, path
+        if checksum(other.file_path(task.target.obs_id)) != checksum(path):
+            raise FileExistsError(
+                f"{path} is there, this campaign has no record of it, and it is not "
+                "what is to be made: it stays. Move it away, or take another "
+                "mimic.outdir"
+            )
+
+
+def _make(task, writer, path):
+    """Make a mimic, write it, and give its record."""
+    maker = task.settings.maker()
+    mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
+    for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
+        _check_time(run, mjd)
+    written = writer.file_path(task.target.obs_id)
+    with file_error_context(written):
+        rows = writer.write(mimic)
+    return {
+        "fingerprint": task.fingerprint,
+        "donor": int(task.donor.obs_id),
+        "file": path.name,
+        "size": written.stat().st_size,
+        "sha256": checksum(written),
+        "inputs": task.inputs,
+        "versions": versions(),
+        "rows": rows,
+    }
 
 
 def _problem(error, outdir):

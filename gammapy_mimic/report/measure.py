@@ -11,8 +11,9 @@ from astropy.table import Table, vstack
 from gammapy.data import Observations
 from regions import CircleSkyRegion
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
+from gammapy_mimic.campaign.records import checksum
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.checks.opening import HDU_INDEX, open_store
 from gammapy_mimic.config import MimicAnalysisConfig

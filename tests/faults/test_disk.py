@@ -479,7 +479,7 @@ def test_links_that_lead_nowhere(made, tiny_reference):
 @pytest.fixture
 def slow(monkeypatch):
     """Campaigns that work longer than another one waits."""
-    from gammapy_mimic.campaign import core, folder
+    from gammapy_mimic.campaign import core, locks
 
     def make(task):
         time.sleep(0.4)
@@ -487,7 +487,7 @@ def slow(monkeypatch):
 
     made = core.make_mimic
     monkeypatch.setattr(core, "make_mimic", make)
-    monkeypatch.setattr(folder, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(locks, "_PATIENCE_S", 0.1)
 
 
 @pytest.mark.usefixtures("slow")
