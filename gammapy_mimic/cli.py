@@ -79,7 +79,9 @@ def main(log_level):
 )
 @click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
 @click.option("--donors", multiple=True, type=int, help="OBS_IDs, in this order.")
-@click.option("--overwrite", is_flag=True, help="Replace earlier results in DIR.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the results of an earlier demo."
+)
 def demo(out, seed, datastore, targets, donors, overwrite):
     """Make mimics, write a data store, reduce it with gammapy and draw it.
 
@@ -187,16 +189,24 @@ def pairs(file, why, write, plot):
     type=click.Choice(["multiprocessing", "ray"]),
     help="How processes are run; ray also on several machines.",
 )
-@click.option("--overwrite", is_flag=True, help="Make everything anew.")
+@click.option("--overwrite", is_flag=True, help="Make everything again.")
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
 )
-def run(file, n_jobs, backend, overwrite, only):
+@click.option(
+    "--rematch",
+    is_flag=True,
+    help="Match again, say which pairs change, and replace their mimics.",
+)
+def run(file, n_jobs, backend, overwrite, only, rematch):
     """Make the mimics of FILE.
 
-    What an earlier, interrupted call has made is kept, and the rest is made. For a
-    cluster: one call with --only for each mimic set, at the same time.
+    What an earlier, interrupted call has made is kept, and the rest is made. So are
+    pairs of target and donor, also where new runs would fit better; see --rematch. For
+    a cluster: one call with --only for each mimic set, at the same time.
     """
+    if only is not None and rematch:
+        raise click.UsageError("--rematch is for all mimic sets, --only for one")
     _set_up()
     from gammapy_mimic.campaign import MimicCampaign
 
@@ -205,6 +215,7 @@ def run(file, n_jobs, backend, overwrite, only):
     if only is not None and only >= number:
         raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
     options = {"parallel_backend": backend, "overwrite": overwrite, "only": only}
+    options["rematch"] = rematch
     with _no_warning_of_missing_donors():
         result = _run(campaign.run, n_jobs, file=file, **options)
     click.echo(result.summary())
