@@ -248,7 +248,12 @@ class MimicCampaign:
                 work = _Work(self.config, folder, inputs, sets)
                 work.run(n_jobs, parallel_backend, interrupts)
                 stores = {"targets": inputs.targets, "donors": inputs.donors}
-                write_provenance(folder, self.config, stores)
+                try:
+                    write_provenance(folder, self.config, stores)
+                except ConfigError:
+                    # somebody else's, whose mimics stay and failed here
+                    if not work.failed:
+                        raise
                 return work.result()
 
     def _check(self, n_jobs, parallel_backend, only):
@@ -302,7 +307,7 @@ class _Work:
         )
         self._source_files = source_files(config.mimic)
         self._kept = self._outdated = 0
-        self._failed = []
+        self.failed = []
 
     def _read_pairs(self):
         pairs, missing = self.inputs.pairs, set(self.inputs.pairs.missing)
@@ -400,7 +405,7 @@ class _Work:
     def _note(self, task, problem):
         if problem is not None:
             ids = int(task.target.obs_id), int(task.donor.obs_id)
-            self._failed.append((task.mimic_set, *ids, problem))
+            self.failed.append((task.mimic_set, *ids, problem))
 
     def _finish(self, mimic_set):
         """Write the index and the analysis of a set."""
@@ -411,7 +416,13 @@ class _Work:
         records = [record for record in map(read_record, paths) if record is not None]
         if not records:
             return
-        self.folder.write_index(mimic_set, [record["rows"] for record in records])
+        try:
+            self.folder.write_index(mimic_set, [record["rows"] for record in records])
+        except ConfigError:
+            # somebody else's index is true as long as his mimics, which failed, stay
+            if mimic_set not in {failed[0] for failed in self.failed}:
+                raise
+            return
         store = self.folder.store_path(mimic_set)
         ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
         if tuple(ids) not in self._analyses:
@@ -431,11 +442,11 @@ class _Work:
         return CampaignResult(
             outdir=self.folder.path,
             stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
-            made=number - self._kept - len(self._failed),
+            made=number - self._kept - len(self.failed),
             kept=self._kept,
             missing=missing,
             unpaired=tuple(self._unpaired),
-            failed=tuple(self._failed),
+            failed=tuple(self.failed),
         )
 
 

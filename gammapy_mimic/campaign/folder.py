@@ -390,9 +390,13 @@ class CampaignFolder:
         )
 
     def is_outdated(self, task):
-        """Whether a mimic is there which was made from something else."""
+        """Whether a mimic of this pair is there which was made from something else."""
         record = read_record(self.record_path(task.mimic_set, task.target.obs_id))
-        return record is not None and record["fingerprint"] != task.fingerprint
+        return (
+            record is not None
+            and record["donor"] == int(task.donor.obs_id)
+            and record["fingerprint"] != task.fingerprint
+        )
 
     def records(self, mimic_set):
         """Find the records of a set.
