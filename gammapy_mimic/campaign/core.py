@@ -15,6 +15,7 @@ import yaml
 from gammapy.data import DataStore
 
 from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.inputs import source_files
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import check_main_is_guarded, run_tasks
@@ -233,7 +234,7 @@ class MimicCampaign:
         if settings.scramble is not None:
             # broken or missing ones are reported once, not by each process
             available_catalogs(settings.scramble.catalogs)
-        folder.refuse_foreign(self._source, overwrite=overwrite)
+        refuse_foreign(folder, self._source, overwrite=overwrite)
         with (
             folder.lock(only),
             interrupts_between_mimics(parallel_backend) as interrupts,

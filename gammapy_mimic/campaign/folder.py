@@ -10,7 +10,6 @@ only with it. Files without a record are somebody else's, and stay as they are.
 import logging
 import re
 from contextlib import contextmanager
-from pathlib import Path
 
 from gammapy_mimic.campaign.locks import file_lock
 from gammapy_mimic.campaign.records import (
@@ -23,7 +22,6 @@ from gammapy_mimic.campaign.records import (
 from gammapy_mimic.campaign.settings import (
     compare_settings,
     is_analysis,
-    is_settings_file,
     settings_text,
 )
 from gammapy_mimic.config import ConfigError
@@ -34,14 +32,15 @@ from gammapy_mimic.io.output import (
 )
 from gammapy_mimic.writer import MimicWriter
 
-__all__ = ["CampaignFolder"]
+__all__ = ["STORE", "CampaignFolder"]
 
 log = logging.getLogger(__name__)
 
-_STORE = re.compile(r"mimic_\d{3,}")
+STORE = re.compile(r"mimic_\d{3,}")
+"""Names of folders of mimic sets."""
+
 _RECORD = re.compile(r"-?\d+\.json")
 _INDICES = ("obs-index.fits.gz", "hdu-index.fits.gz")
-_TEXTS = ("pairs.ecsv", "rejected.ecsv", "provenance.yaml", "provenance.json")
 
 
 class _Writer(MimicWriter):
@@ -112,55 +111,6 @@ class CampaignFolder:
             "take another mimic.outdir"
         )
         return file_lock(self.state / name, message, **options)
-
-    def refuse_foreign(self, source=None, *, overwrite=False):
-        """Raise an error for a folder with files that no campaign has written.
-
-        Parameters
-        ----------
-        source : `~pathlib.Path`, optional
-            File from which the configuration was read. Default is None.
-        overwrite : bool, optional
-            Whether everything is to be made again. Default is False.
-
-        Raises
-        ------
-        ConfigError
-            If files of the campaign would stand among files of somebody else, or
-            replace them.
-        """
-        advice = "take another mimic.outdir, such as mimics"
-        own_places = [Path.cwd()] + ([] if source is None else [source.parent])
-        if not self.state.exists() and any(
-            _is_same(self.path, it) for it in own_places
-        ):
-            raise ConfigError([f"{self.path} is where your own files are: {advice}"])
-        if not self.config_path.exists():
-            names = sorted(path.name for path in self.path.glob("mimic_*"))
-            foreign = [name for name in names if _STORE.fullmatch(name)]
-            if foreign:
-                raise ConfigError(
-                    [
-                        f"{self.path} has {foreign[0]}, but no config.yaml: it is "
-                        f"not the folder of a campaign; {advice}"
-                    ]
-                )
-        elif not self.files.has(self.config_path):
-            if not is_settings_file(self.config_path):
-                raise ConfigError(
-                    [f"{self.config_path} was not written by a campaign: {advice}"]
-                )
-            if overwrite:
-                raise ConfigError(
-                    [
-                        f"{self.path} is the copy of a campaign's folder without its "
-                        f"records (.campaign): nothing there is overwritten; {advice}, "
-                        "or remove it yourself"
-                    ]
-                )
-            return
-        for name in _TEXTS:
-            self.files.check(self.path / name)
 
     def prepare(self, config, *, overwrite=False, only=None):
         """Make the folder ready for a configuration.
@@ -237,7 +187,7 @@ class CampaignFolder:
         """Folders of a set or of all sets, and of their records."""
         sets = "mimic_*" if only is None else self.store_path(only).name
         paths = [*self.path.glob(sets), *self.state.glob(sets)]
-        return sorted(path for path in paths if _STORE.fullmatch(path.name))
+        return sorted(path for path in paths if STORE.fullmatch(path.name))
 
     def _known_differences(self, config, all_again):
         """Differences; ConfigError, unless all is made again, if nobody can tell."""
@@ -448,7 +398,3 @@ def _check_folder(path):
 
 def _is_temporary(path):
     return TEMPORARY.fullmatch(path.name) is not None
-
-
-def _is_same(path, other):
-    return path.exists() and other.exists() and path.samefile(other)

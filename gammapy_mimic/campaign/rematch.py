@@ -67,35 +67,36 @@ def choose_pairs(folder, found, *, rematch=False):
 
 
 def _changes(old, new):
-    """Lines about pairs that differ."""
+    """Lines about targets whose donors differ."""
     old, new = _donors(old), _donors(new)
     return [
         f"mimic_{mimic_set:03d}, run {target}: "
-        f"{_donor(old.get((mimic_set, target)))}, now "
-        f"{_donor(new.get((mimic_set, target)))}"
+        f"{_names(old.get((mimic_set, target)))}, now "
+        f"{_names(new.get((mimic_set, target)))}"
         for mimic_set, target in sorted({*old, *new})
         if old.get((mimic_set, target)) != new.get((mimic_set, target))
     ]
 
 
-def _donor(obs_id):
-    return "no donor" if obs_id is None else f"donor {obs_id}"
+def _names(donors):
+    return "donor " + ", ".join(map(str, donors)) if donors else "no donor"
 
 
 def _donors(pairs):
-    """Donor for each set and target that has one."""
-    donors = np.ma.asarray(pairs["DONOR_OBS_ID"])
-    rows = np.flatnonzero(~np.ma.getmaskarray(donors))
-    return {
-        (int(pairs["MIMIC_SET"][i]), int(pairs["TARGET_OBS_ID"][i])): int(donors[i])
-        for i in rows
-    }
+    """Donors for each set and target that has any."""
+    obs_ids = np.ma.asarray(pairs["DONOR_OBS_ID"])
+    donors = {}
+    for row in np.flatnonzero(~np.ma.getmaskarray(obs_ids)):
+        key = int(pairs["MIMIC_SET"][row]), int(pairs["TARGET_OBS_ID"][row])
+        donors.setdefault(key, []).append(int(obs_ids[row]))
+    return donors
 
 
 def _check_runs(kept, found, path):
     """Raise an error if runs of pairs are no longer among those that are chosen."""
     pairs = _donors(kept)
-    used = {"targets": {target for _, target in pairs}, "donors": {*pairs.values()}}
+    donors = {donor for of_target in pairs.values() for donor in of_target}
+    used = {"targets": {target for _, target in pairs}, "donors": donors}
     for side, obs_ids in used.items():
         gone = sorted(obs_ids - {int(it) for it in getattr(found, side)["OBS_ID"]})
         if gone:
