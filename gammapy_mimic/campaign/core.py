@@ -9,10 +9,11 @@ import os
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import yaml
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observations
 
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.foreign import refuse_foreign
@@ -30,6 +31,8 @@ from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
 
@@ -73,7 +76,7 @@ class MimicCampaign:
     >>> print(result.summary())  # doctest: +SKIP
     """
 
-    def __init__(self, config):
+    def __init__(self, config: MimicAnalysisConfig) -> None:
         if isinstance(config, dict):
             config = check_settings(MimicAnalysisConfig, config, "configuration")
         if not isinstance(config, MimicAnalysisConfig):
@@ -82,7 +85,7 @@ class MimicCampaign:
         self._source = None
 
     @classmethod
-    def from_yaml(cls, path):
+    def from_yaml(cls, path: PathLike) -> Self:
         """Make a campaign of a YAML file.
 
         Parameters
@@ -99,7 +102,7 @@ class MimicCampaign:
         campaign._source = Path(path).absolute()
         return campaign
 
-    def match(self):
+    def match(self) -> PairTable:
         """Find donors for the targets.
 
         Returns
@@ -109,7 +112,7 @@ class MimicCampaign:
         """
         return self._inputs().pairs
 
-    def make(self, mimic_set=0):
+    def make(self, mimic_set: int = 0) -> Observations:
         """Make the mimics of one set in memory.
 
         Parameters
@@ -127,7 +130,7 @@ class MimicCampaign:
             inputs.targets, inputs.donors, inputs.pairs, mimic_set=mimic_set
         )
 
-    def store_path(self, mimic_set=0):
+    def store_path(self, mimic_set: int = 0) -> Path | None:
         """Find the data store of a mimic set that `run` has written.
 
         Parameters
@@ -139,12 +142,12 @@ class MimicCampaign:
         -------
         path : `~pathlib.Path` or None
             Folder. None if it is not there, or was made from other observations or
-            with other settings of the section ``mimic``: the log tells.
+            with other settings of the section ``mimic``: a message is logged.
         """
         path = expand(self.config.mimic.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=self.config.mimic.compress)
         store = folder.store_path(mimic_set)
-        if not (store / "hdu-index.fits.gz").exists():
+        if not (store / HDU_INDEX).exists():
             return None
         relevant = ("mimic.", "observations.")
         try:
@@ -152,7 +155,7 @@ class MimicCampaign:
         except ConfigError as error:
             log.warning("%s is not used: %s", store, error)
             return None
-        other = [it for it in differences if it.startswith(relevant)]
+        other = [line for line in differences if line.startswith(relevant)]
         if other:
             log.warning(
                 "%s is not used: it was made with another configuration: %s",
@@ -166,7 +169,7 @@ class MimicCampaign:
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
         pairs = settings.matcher().run(targets.store, donors, skip_broken=True)
-        pairs.meta["left_out"] += [list(it) for it in targets.incomplete.items()]
+        pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
         pairs.meta["notes"] += [
             f"targets: run {obs_id}, left out: {why}"
             for obs_id, why in targets.incomplete.items()
@@ -175,13 +178,13 @@ class MimicCampaign:
 
     def run(
         self,
-        n_jobs=1,
+        n_jobs: int = 1,
         *,
-        parallel_backend="multiprocessing",
-        overwrite=False,
-        only=None,
-        rematch=False,
-    ):
+        parallel_backend: str = "multiprocessing",
+        overwrite: bool = False,
+        only: int | None = None,
+        rematch: bool = False,
+    ) -> CampaignResult:
         """Make all mimics, or those that an interrupted call has left.
 
         Parameters
@@ -335,7 +338,7 @@ class _Work:
             closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
         ):
             for task, problem in interrupts.between(made):
-                # the processes go on meanwhile
+                # the processes go on during this
                 while unfinished[0] < task.mimic_set:
                     self._finish(unfinished.pop(0))
                 self._note(task, problem)
@@ -442,7 +445,7 @@ class _Work:
         missing |= {it: f"target {it}: {why}" for it, why in pairs.left_out.items()}
         return CampaignResult(
             outdir=self.folder.path,
-            stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
+            stores=tuple(p for p in paths if (p / HDU_INDEX).exists()),
             made=number - self._kept - len(self.failed),
             kept=self._kept,
             missing=missing,

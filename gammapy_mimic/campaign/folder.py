@@ -25,6 +25,7 @@ from gammapy_mimic.campaign.settings import (
     settings_text,
 )
 from gammapy_mimic.config import ConfigError
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import (
     TEMPORARY,
     check_replaceable,
@@ -40,7 +41,6 @@ STORE = re.compile(r"mimic_\d{3,}")
 """Names of folders of mimic sets."""
 
 _RECORD = re.compile(r"-?\d+\.json")
-_INDICES = ("obs-index.fits.gz", "hdu-index.fits.gz")
 
 
 class _Writer(MimicWriter):
@@ -255,7 +255,7 @@ class CampaignFolder:
 
     def remove_index(self, folder):
         """Remove the index, so that nobody takes what is left for a data store."""
-        for name in _INDICES:
+        for name in (OBS_INDEX, HDU_INDEX):
             self.files.remove(folder / name)
 
     def remove_temporary(self, only=None):
