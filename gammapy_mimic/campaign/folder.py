@@ -138,8 +138,7 @@ class CampaignFolder:
                 [
                     f"{self.path} was made with another configuration:",
                     *(f"  {difference}" for difference in differences),
-                    "Take another mimic.outdir, or make all of it again with overwrite "
-                    "(--overwrite).",
+                    self._advice(),
                 ]
             )
         if overwrite:
@@ -147,6 +146,14 @@ class CampaignFolder:
         if differences is None or differences:
             self.files.write(self.config_path, [settings_text(config)])
         self.remove_temporary(only)
+
+    def _advice(self):
+        if not self.files.has(self.config_path):  # a copy, which is not overwritten
+            return "Take another mimic.outdir."
+        return (
+            "Take another mimic.outdir, or make all of it again with overwrite "
+            "(--overwrite)."
+        )
 
     def write_index(self, mimic_set, rows):
         """Write the index of a set.
