@@ -117,7 +117,12 @@ def run_demo(
         maker.run(_run(store, target_id), _run(store, donor_id))
         for target_id, donor_id in progress_bar(pairs, desc="Mimics")
     )
-    mimics = write_datastore(made, out / "mimics")
+    try:
+        mimics = write_datastore(made, out / "mimics")
+    except BaseException:
+        if not any((out / name).exists() for name in _RESULTS):
+            remove_file(out / _CLAIM)
+        raise
     chosen = Table(rows=pairs, names=["TARGET_OBS_ID", "DONOR_OBS_ID"])
     write_ecsv(chosen, out / "pairs.ecsv")
     table = _report(store, mimics, pairs, out / "figures")

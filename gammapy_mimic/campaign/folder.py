@@ -91,8 +91,7 @@ class CampaignFolder:
             Set that is to be worked on: others may be worked on by other processes.
             Default is None: all.
         """
-        for path in (self.path, self.state):
-            _check_folder(path)
+        self.check_folders()
         self.state.mkdir(parents=True, exist_ok=True)
         with self._locked("lock", shared=only is not None):
             if only is None:
@@ -100,6 +99,11 @@ class CampaignFolder:
                 return
             with self._locked(f"lock_{only}"):
                 yield
+
+    def check_folders(self):
+        """Raise an error if something else stands in the place of its folders."""
+        for path in (self.path, self.state):
+            _check_folder(path)
 
     def provenance_lock(self):
         """Lock for what several processes of a campaign write."""

@@ -30,6 +30,7 @@ def refuse_foreign(folder, source=None, *, overwrite=False):
         If files of the campaign would stand among files of somebody else, or replace
         them.
     """
+    folder.check_folders()
     path, config = folder.path, folder.config_path
     own_places = [Path.cwd()] + ([] if source is None else [source.parent])
     if not folder.state.exists() and any(_is_same(path, it) for it in own_places):

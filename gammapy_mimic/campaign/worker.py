@@ -4,7 +4,6 @@ import errno
 import logging
 import tempfile
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +84,12 @@ def make_mimic(task):
     record_path = folder.record_path(task.mimic_set, task.target.obs_id)
     store = folder.store_path(task.mimic_set)
     try:
-        with _writer(folder, task) as (writer, path):
-            record = _make(task, writer, path)
-        write_record(record_path, record)
+        is_free = _claim(folder, task, record_path)
+    except OSError as error:
+        return _problem(error, task.outdir)
+    try:
+        make = _make if is_free else _make_elsewhere
+        write_record(record_path, make(task, folder.writer(task.mimic_set)))
     except _RUN_ERRORS as error:
         problem = _problem(error, task.outdir)
         folder.remove_mimic(store, record_path)
@@ -95,46 +97,47 @@ def make_mimic(task):
     return None
 
 
-@contextmanager
-def _writer(folder, task):
-    """Give the writer of a mimic, and the path of its file in the campaign.
-
-    A file without a record stays, and is good if it has the very same content.
-    """
-    writer = folder.writer(task.mimic_set)
-    path = writer.file_path(task.target.obs_id)
-    record_path = folder.record_path(task.mimic_set, task.target.obs_id)
-    if not path.exists() or claimed_file(record_path) == path.name:
+def _claim(folder, task, record_path):
+    """Make the record of a file that is to be written; False if it is not our own."""
+    path = folder.writer(task.mimic_set).file_path(task.target.obs_id)
+    is_free = not path.exists() or claimed_file(record_path) == path.name
+    if is_free:
         check_replaceable(path)
         write_record(record_path, {"file": path.name, "pending": True})
-        yield writer, path
-        return
+    return is_free
+
+
+def _make_elsewhere(task, writer):
+    """Make a mimic in another folder, as a file without a record is in its place.
+
+    That file stays, and is good if it has the very same content.
+    """
+    path = writer.file_path(task.target.obs_id)
     with tempfile.TemporaryDirectory() as elsewhere:
-        other = MimicWriter(elsewhere, compress=writer.compress)
-        yield other, path
-        if checksum(other.file_path(task.target.obs_id)) != checksum(path):
-            raise FileExistsError(
-                f"{path} is there, this campaign has no record of it, and it is not "
-                "what is to be made: it stays. Move it away, or take another "
-                "mimic.outdir"
-            )
+        record = _make(task, MimicWriter(elsewhere, compress=writer.compress))
+    if checksum(path) != record["sha256"]:
+        raise FileExistsError(
+            f"{path} is there, this campaign has no record of it, and it is not what "
+            "is to be made: it stays. Move it away, or take another mimic.outdir"
+        )
+    return record
 
 
-def _make(task, writer, path):
+def _make(task, writer):
     """Make a mimic, write it, and give its record."""
     maker = task.settings.maker()
     mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
     for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
         _check_time(run, mjd)
-    written = writer.file_path(task.target.obs_id)
-    with file_error_context(written):
+    path = writer.file_path(task.target.obs_id)
+    with file_error_context(path):
         rows = writer.write(mimic)
     return {
         "fingerprint": task.fingerprint,
         "donor": int(task.donor.obs_id),
         "file": path.name,
-        "size": written.stat().st_size,
-        "sha256": checksum(written),
+        "size": path.stat().st_size,
+        "sha256": checksum(path),
         "inputs": task.inputs,
         "versions": versions(),
         "rows": rows,
