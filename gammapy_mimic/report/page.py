@@ -144,9 +144,12 @@ def _summary(campaign, found):
         np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
     )
     level = found.systematic.table[0]
-    mimic, libraries = campaign.config.mimic, campaign.provenance["libraries"]
+    mimic, made_with = campaign.config.mimic, campaign.provenance["made_with"]
     donors = np.unique(np.ma.asarray(campaign.pairs["DONOR_OBS_ID"]).compressed())
-    versions = ", ".join(f"{name} {value}" for name, value in libraries.items())
+    versions = " or ".join(
+        ", ".join(f"{name} {value}" for name, value in group["versions"].items())
+        for group in made_with
+    )
     text = f"Missing: {', '.join(campaign.missing)}. " if campaign.missing else ""
     text += (
         f"{len(campaign.sets)} mimic sets with {level['N_RUNS']} runs were made from "
