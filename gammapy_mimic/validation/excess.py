@@ -13,8 +13,8 @@ __all__ = ["ExcessMaps"]
 
 METHODS = ("ring", "fov")
 RING = {"r_in": 0.5 * u.deg, "width": 0.3 * u.deg}
-MAX_PIXELS = 3_000_000
-"""Pixels, of all skies and energies, that are held at a time."""
+MAX_PIXELS = 150_000
+"""Pixels, of all skies and energies, at a time: they fit into the processor's cache."""
 
 NO_ACCEPTANCE = 1e-9
 """Part of the largest acceptance below which there is none: noise of the FFT."""
