@@ -1,6 +1,5 @@
 """Data sets of runs, reduced by gammapy."""
 
-import numpy as np
 from astropy import units as u
 from gammapy.datasets import MapDataset
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
@@ -13,11 +12,11 @@ __all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs"]
 ENERGY_EDGES = [0.5, 0.8, 1.3, 2.1, 3.4, 20] * u.TeV
 OFFSET_MAX = 2 * u.deg
 
-FINEST = 0.08
-"""Width in decades of the parts in which a background model is integrated.
+OVERSAMPLING = 5
+"""Parts of an energy bin in which the background model is integrated.
 
-gammapy takes a power law from edge to edge of an energy bin, which for bins as wide as
-half a decade is wrong by several per cent; in such parts it is to 0.2 %.
+gammapy takes a power law from edge to edge, which for bins as wide as half a decade
+is wrong by several per cent.
 """
 
 
@@ -56,10 +55,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
     empty = MapDataset.create(
         geom, energy_axis_true=axis_true, name=f"{observation.obs_id}"
     )
-    widest = np.diff(np.log10(axis.edges.value)).max()
     maker = MapDatasetMaker(
-        selection=["counts", "background"],
-        background_oversampling=int(np.ceil(widest / FINEST)),
+        selection=["counts", "background"], background_oversampling=OVERSAMPLING
     )
     safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=offset_max)
     return safe.run(maker.run(empty, observation), observation)
