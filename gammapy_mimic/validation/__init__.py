@@ -3,17 +3,22 @@
 Each result is a small object with a ``table`` and a way to draw it. Nothing here looks
 at a target unless it is handed one.
 
-`reduction` makes data sets of runs with gammapy; `significance`, `systematic` and
-`field` measure on them.
+`reduction` makes data sets of runs with gammapy; `significance`, `position`,
+`systematic` and `field` measure on them.
 """
 
 from gammapy_mimic.validation.field import FieldChecks, field_checks
+from gammapy_mimic.validation.position import (
+    TargetSignificance,
+    shared_events,
+    target_significance,
+)
 from gammapy_mimic.validation.reduction import reduce_runs
 from gammapy_mimic.validation.significance import (
+    GlobalSignificance,
     SignificanceDistribution,
-    TargetSignificance,
+    global_significance,
     significance_distribution,
-    target_significance,
 )
 from gammapy_mimic.validation.systematic import (
     BackgroundSystematic,
@@ -23,11 +28,14 @@ from gammapy_mimic.validation.systematic import (
 __all__ = [
     "BackgroundSystematic",
     "FieldChecks",
+    "GlobalSignificance",
     "SignificanceDistribution",
     "TargetSignificance",
     "background_systematic",
     "field_checks",
+    "global_significance",
     "reduce_runs",
+    "shared_events",
     "significance_distribution",
     "target_significance",
 ]
