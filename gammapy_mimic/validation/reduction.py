@@ -15,12 +15,12 @@ ENERGY_EDGES = [0.5, 0.8, 1.3, 2.1, 3.4, 20] * u.TeV
 OFFSET_MAX = 2 * u.deg
 WIDTH, PIXEL = 5 * u.deg, 0.05 * u.deg
 
-OVERSAMPLING = 5
-"""Parts of an energy bin in which a run is reduced.
+FINEST = 0.08
+"""Width in decades, at most, of the parts of an energy bin in which a run is reduced.
 
 gammapy takes the background model as one power law from edge to edge, which for bins
-as wide as half a decade is wrong by several per cent, and an energy threshold within
-a bin would cost all of it.
+as wide as half a decade is wrong by several per cent (in such parts by 0.2 %), and an
+energy threshold within a bin would cost all of it.
 """
 
 
@@ -56,7 +56,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
             f"Run {observation.obs_id} has no background model, with which counts "
             "could be compared; on_off compares them with reflected regions"
         )
-    fine = geom.upsample(OVERSAMPLING, axis_name="energy")
+    widest = np.diff(np.log10(geom.axes["energy"].edges.value)).max()
+    fine = geom.upsample(int(np.ceil(widest / FINEST)), axis_name="energy")
     empty = MapDataset(counts=Map.from_geom(fine), name=f"{observation.obs_id}")
     maker = MapDatasetMaker(selection=["counts", "background"])
     safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=offset_max)
