@@ -308,9 +308,10 @@ class _Pixels:
         return vectors @ self.vectors > np.cos(radius)
 
     def by_model(self, inside):
-        """Give counts, prediction by the model and its variance, (n_places, 1 + n_energy).
+        """Give counts, prediction by the model, and its variance, of each place.
 
-        The model is scaled to all counts outside of circle and exclusion.
+        Shape (n_places, 1 + n_energy). The model is scaled to all counts outside of
+        circle and exclusion.
         """
         counts, background = _sum(inside, self.counts), _sum(inside, self.background)
         others = ~inside & self.outside
