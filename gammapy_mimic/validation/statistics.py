@@ -36,7 +36,7 @@ the Poisson error is not seen; so it holds it in 60 to 75 % (tests/truth/coverag
 CONFIDENCE = 0.95
 
 LEAST_LIMIT = 0.2
-"""Least upper limit in Poisson errors: what fluctuates down does not exclude more."""
+"""Least limit in Poisson errors: a fluctuation downwards does not exclude more."""
 
 SEEN = 0.975
 """Confidence at which something common to the cells is seen, in each of two tests."""
@@ -155,7 +155,9 @@ def scatter(ratio: ArrayLike, variance: ArrayLike) -> dict[str, np.ndarray]:
     mean = np.where(number > 1, mean, np.nan)
     total = np.nansum((ratio - mean[..., np.newaxis, :]) ** 2, axis=-2) / freedom
     systematic = np.sqrt(_systematic_variance(total, poisson, freedom))
+    error = _error(systematic, total, poisson, freedom)
     limit = freedom * total / chdtri(freedom, CONFIDENCE) - poisson
+    least = LEAST_LIMIT * np.sqrt(poisson)
     return {
         "N_DONORS": number,
         "MEAN": mean,
@@ -163,8 +165,8 @@ def scatter(ratio: ArrayLike, variance: ArrayLike) -> dict[str, np.ndarray]:
         "RMS": np.sqrt(total),
         "POISSON": np.sqrt(poisson),
         "SYSTEMATIC": systematic,
-        "SYSTEMATIC_ERR": _error(systematic, total, poisson, freedom),
-        "SYSTEMATIC_UL": np.sqrt(np.maximum(limit, LEAST_LIMIT**2 * poisson)),
+        "SYSTEMATIC_ERR": np.where(systematic > 0, error, np.maximum(error, least)),
+        "SYSTEMATIC_UL": np.sqrt(np.maximum(limit, least**2)),
     }
 
 
