@@ -37,7 +37,7 @@ the Poisson error is not seen; so it holds it in 60 to 75 % (tests/truth/coverag
 CONFIDENCE = 0.95
 
 LEAST_LIMIT = 0.2
-"""Least upper limit in Poisson errors: what fluctuates down does not exclude more."""
+"""Least limit in Poisson errors: a fluctuation downwards does not exclude more."""
 
 SEEN = 0.975
 """Confidence at which something common to the cells is seen, in each of two tests."""
@@ -188,7 +188,7 @@ def systematic_limits(
     error = _error(systematic, total, poisson, freedom)
     return {
         "SYSTEMATIC": systematic,
-        "SYSTEMATIC_ERR": np.maximum(error, least / 2),
+        "SYSTEMATIC_ERR": np.where(systematic > 0, error, np.maximum(error, least)),
         "SYSTEMATIC_UL": np.sqrt(np.maximum(limit, least**2)),
     }
 
