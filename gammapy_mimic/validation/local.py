@@ -49,6 +49,11 @@ class LocalSystematic:
     table: QTable
     method: str
 
+    def first_rows(self):
+        """Give the rows for all energies together, one for each radius."""
+        radius = self.table["RADIUS"]
+        return self.table[np.append(True, radius[1:] != radius[:-1])]
+
     def plot(self, ax):
         """Draw the systematic of all energies as a function of the radius.
 
@@ -62,9 +67,7 @@ class LocalSystematic:
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
-        table = self.table
-        is_first = np.append(True, np.diff(table["RADIUS"]) > 0)
-        rows = table[is_first]
+        rows = self.first_rows()
         x = rows["RADIUS"].to_value("deg")
         values, error = 100 * rows["SYSTEMATIC"], 100 * rows["SYSTEMATIC_ERR"]
         ax.errorbar(x, values, error, fmt="o", label=f"systematic ({self.method})")

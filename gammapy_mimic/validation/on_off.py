@@ -60,6 +60,24 @@ class OnOffCounts:
     runs: Table = field(repr=False)
     energy_edges: u.Quantity = field(repr=False)
 
+    @classmethod
+    def from_runs(cls, runs, energy_edges):
+        """Sum over runs, such as those of several mimic sets.
+
+        Parameters
+        ----------
+        runs : `~astropy.table.Table`
+            Rows as in ``runs``.
+        energy_edges : `~astropy.units.Quantity`
+            Edges of the energy bins.
+
+        Returns
+        -------
+        counts : `OnOffCounts`
+            Counts.
+        """
+        return cls(_table(runs, energy_edges), runs, energy_edges)
+
     @property
     def systematic(self):
         """What scatters beyond Poisson: `BackgroundSystematic` of on over alpha x off.
@@ -67,12 +85,14 @@ class OnOffCounts:
         The off counts' own fluctuation is taken out, too.
         """
         runs = self.runs
+        pairs = zip(runs["OBS_ID"], runs["DONOR_OBS_ID"], strict=True)
         return BackgroundSystematic.from_counts(
             np.array(runs["N_ON"]),
             np.array(runs["ALPHA"] * runs["N_OFF"]),
             list(runs["DONOR_OBS_ID"]),
             energy_edges=self.energy_edges,
             predicted_variance=np.array(runs["ALPHA"] ** 2 * runs["N_OFF"]),
+            obs_ids=[f"{run} (donor {donor})" for run, donor in pairs],
         )
 
     def plot(self, ax):
@@ -185,7 +205,7 @@ def on_off(
         )
     names = ["OBS_ID", "DONOR_OBS_ID", "N_ON", "N_OFF", "ALPHA"]
     runs = Table(rows=rows, names=names)
-    return OnOffCounts(_table(runs, energy_edges), runs, energy_edges)
+    return OnOffCounts.from_runs(runs, energy_edges)
 
 
 def _reduce(observation, geom, mask, region_finder):

@@ -15,7 +15,14 @@ from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import donor_of, reduce_runs
 from gammapy_mimic.validation.significance import empirical_p_value
 
-__all__ = ["TargetSignificance", "common_runs", "shared_events", "target_significance"]
+__all__ = [
+    "TargetSignificance",
+    "common_runs",
+    "events_at",
+    "shared_events",
+    "shared_part",
+    "target_significance",
+]
 
 log = logging.getLogger(__name__)
 
@@ -321,9 +328,14 @@ def shared_events(mimic_sets, position, radius=0.1 * u.deg, *, energy_range=None
         )
         for runs in mimic_sets
     ]
-    shared = np.eye(len(found))
-    for i, one in enumerate(found):
-        for j, other in enumerate(found[:i]):
+    return shared_part(found)
+
+
+def shared_part(events):
+    """Part of its elements that each pair of sets shares, see `shared_events`."""
+    shared = np.eye(len(events))
+    for i, one in enumerate(events):
+        for j, other in enumerate(events[:i]):
             if one and other:
                 common = len(one & other) / np.sqrt(len(one) * len(other))
                 shared[i, j] = shared[j, i] = common
