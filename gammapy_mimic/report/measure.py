@@ -245,7 +245,7 @@ class Measurement:
         return self.at_position.target
 
 
-def measure(campaign, *, unblind=False, n_toys=100):
+def measure(campaign, *, unblind=False, n_toys=50):
     """Measure on all mimic sets of a campaign, one set at a time.
 
     Parameters
@@ -255,7 +255,7 @@ def measure(campaign, *, unblind=False, n_toys=100):
     unblind : bool, optional
         Look at the targets, too: those that are in the mimic sets. Default is False.
     n_toys : int, optional
-        Number of toys for each significance map. Default is 100.
+        Number of toys for each significance map. Default is 50.
 
     Returns
     -------

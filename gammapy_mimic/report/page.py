@@ -34,7 +34,7 @@ _HESS = (
 )
 
 
-def write_report(folder, *, unblind=False, overwrite=False, n_toys=100):
+def write_report(folder, *, unblind=False, overwrite=False, n_toys=50):
     """Write the report of a campaign.
 
     Parameters
@@ -47,7 +47,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=100):
     overwrite : bool, optional
         Replace an earlier report. Default is False.
     n_toys : int, optional
-        Number of toys by which significance maps are calibrated. Default is 100.
+        Number of toys by which significance maps are calibrated. Default is 50.
 
     Returns
     -------
