@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 METHODS = ("background", "ring", "reflected")
 RADII = [0.1, 0.2, 0.3, 0.5, 0.7, 1] * u.deg
-PIXELS_PER_RADIUS = 3
+PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
+"""Of the smallest circle; a model takes care of what pixels cut off, others do not."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def local_systematic(
         background model and the method needs one.
     """
     counts = LocalCounts(position, radius, energy_edges, method, offset_max)
-    binsz = np.clip(counts.radii.min() / PIXELS_PER_RADIUS, 0.02 * u.deg, 0.1 * u.deg)
+    binsz = counts.radii.min() / PIXELS_PER_RADIUS[method]
+    binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
     for observation in observations:
         # errors name the file
         observation = read_once(observation)
@@ -283,8 +285,9 @@ def _places(position, pointing, radius, offset_max):
         )
     number = 1
     if radius < offset:
-        # centres are two radii from each other
-        number = max(1, int(np.pi / np.arcsin(np.sin(radius) / np.sin(offset)).value))
+        # centres are two radii from each other, but for a thousandth
+        angle = np.arcsin(np.sin(radius) / np.sin(offset)).to_value("rad")
+        number = max(1, int(np.pi / angle + 1e-3))
     turn = np.arange(number) * 360 / number * u.deg
     angle = pointing.position_angle(position)
     return pointing.directional_offset_by(angle + turn, offset)
@@ -339,13 +342,14 @@ class _Pixels:
         return _sum(inside, self.counts), predicted, variance
 
     def by_others(self, inside):
-        """Do the same by the mean counts of the other places."""
+        """Do the same by the counts of the other places, by area."""
         counts = _sum(inside, self.counts)
         if len(counts) < 2:
             return counts[:0], counts[:0], counts[:0]
+        area = inside.sum(axis=1, keepdims=True)
+        ratio = area / (area.sum() - area)
         others = counts.sum(axis=0) - counts
-        number = len(counts) - 1
-        return counts, others / number, others / number**2
+        return counts, ratio * others, ratio**2 * others
 
 
 def _sum(places, data):

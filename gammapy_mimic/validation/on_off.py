@@ -242,10 +242,12 @@ def _room(observation, center, energy_range):
     axis = observation.rad_max.axes["energy"]
     used = (axis.edges_max >= energy_range[0]) & (axis.edges_min <= energy_range[1])
     cut = observation.rad_max.evaluate(offset=offset).ravel()[used].max()
+    if cut >= offset:
+        return 0
     # neighbours on a circle of n + 1 places are 2 asin(sin(offset) sin(pi / (n + 1)))
     # from each other
-    part = float(np.sin(cut) / np.sin(offset))
-    return min(MAX_OFF, int(np.pi / np.arcsin(part) + 1e-9) - 1) if part < 1 else 0
+    angle = np.arcsin(np.sin(cut) / np.sin(offset)).to_value("rad")
+    return min(MAX_OFF, int(np.pi / angle) - 1)
 
 
 def _table(runs, edges):
