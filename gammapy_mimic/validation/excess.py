@@ -52,7 +52,8 @@ class ExcessMaps:
         self.safe = dataset.mask_safe.data.astype(bool)
         self.outside = exclusion_mask(self.geom, exclusion).data
         self.used = self.safe & self.outside
-        self.background = dataset.npred_background().data.astype(float)
+        background = dataset.npred_background().data.astype(float)
+        self.background = np.where(self.safe, background, 0)
         estimator = ExcessMapEstimator(correlation_radius)
         circle = estimator.estimate_kernel(dataset).data
         self.circle = circle / circle.max()

@@ -197,24 +197,28 @@ def target_significance(
         If no mimic set has the targets of the target.
     """
     stacks = [*mimics, *([] if target is None else [target])]
-    n_sets = len(stacks) - (target is not None)
-    if any(not isinstance(it, MapDataset) for it in stacks):
+    n_sets = len(mimics)
+    is_reduced = all(isinstance(it, MapDataset) for it in stacks)
+    if is_reduced:
+        runs, left_out = _same_runs(stacks, n_sets)
+    else:
         stacks = [list(it) for it in stacks]
-        runs, left_out = common_runs([[it.obs_id for it in runs] for runs in stacks])
+        ids = [[it.obs_id for it in one] for one in stacks]
+        runs, left_out = common_runs(ids[:n_sets], None if target is None else ids[-1])
         stacks = [[it for it in one if it.obs_id in runs] for one in stacks]
         if shared is None:
             shared = shared_events(stacks[:n_sets], position, on_radius)
-        stacks = [reduce_runs(it, position, exclusion=exclusion) for it in stacks]
-    else:
-        runs, left_out = _same_runs(stacks, n_sets)
-    found = np.array(
-        [
-            np.nan
-            if number in left_out
-            else _at_position(it, position, exclusion, method, on_radius, ring)
-            for number, it in enumerate(stacks)
-        ]
-    )
+    found = np.full(len(stacks), np.nan)
+    for number, stack in enumerate(stacks):
+        if number not in left_out:
+            dataset = (
+                stack
+                if is_reduced
+                else reduce_runs(stack, position, exclusion=exclusion)
+            )
+            found[number] = _at_position(
+                dataset, position, exclusion, method, on_radius, ring
+            )
     target = None if target is None else float(found[-1])
     return TargetSignificance(found[:n_sets], target, shared, runs, left_out)
 
@@ -239,7 +243,7 @@ def _same_runs(stacks, n_sets):
     left_out = tuple(k for k, it in enumerate(ids[:n_sets]) if it != ids[-1])
     if n_sets and len(left_out) == n_sets:
         raise ValueError(
-            f"no mimic set has the targets {list(ids[-1])} of the stack that it is "
+            f"no mimic set has the targets {_names(ids[-1])} of the stack that it is "
             "compared with: give the runs instead of data sets, of which stacks of "
             "common targets are made"
         )
@@ -247,7 +251,7 @@ def _same_runs(stacks, n_sets):
     return ids[-1], left_out
 
 
-def common_runs(stacks):
+def common_runs(stacks, target=None):
     """Targets that are compared, if not each stack has all of them.
 
     Of the stacks, the one with the most targets first, so many are taken that the
@@ -256,8 +260,9 @@ def common_runs(stacks):
     Parameters
     ----------
     stacks : list of sequence of int
-        OBS_IDs of the targets of each mimic set, and of the target itself if it is
-        compared.
+        OBS_IDs of the targets of each mimic set.
+    target : sequence of int, optional
+        OBS_IDs of the targets themselves; others do not count. Default is None: all.
 
     Returns
     -------
@@ -271,7 +276,8 @@ def common_runs(stacks):
     ValueError
         If no stack has a target.
     """
-    ids = [set(it) for it in stacks]
+    every = set().union(*stacks) if target is None else set(target)
+    ids = [every & set(it) for it in stacks]
     order = sorted(range(len(ids)), key=lambda number: -len(ids[number]))
     options = [
         set.intersection(*(ids[k] for k in order[: n + 1])) for n in range(len(ids))
@@ -281,7 +287,7 @@ def common_runs(stacks):
     if not runs:
         raise ValueError("no mimic set has a run: nothing can be compared")
     left_out = tuple(k for k in range(len(ids)) if not options[best] <= ids[k])
-    _warn(runs, left_out, sorted(set.union(*ids) - options[best]))
+    _warn(runs, left_out, sorted(every - options[best]))
     return runs, left_out
 
 
