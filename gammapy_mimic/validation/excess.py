@@ -13,8 +13,8 @@ __all__ = ["ExcessMaps"]
 
 METHODS = ("ring", "fov")
 RING = {"r_in": 0.5 * u.deg, "width": 0.3 * u.deg}
-MAX_PIXELS = 3_000_000
-"""Pixels, of all skies and energies, that are held at a time."""
+MAX_PIXELS = 150_000
+"""Pixels, of all skies and energies, at a time: they fit into the processor's cache."""
 
 NO_ACCEPTANCE = 1e-9
 """Part of the largest acceptance below which there is none: noise of the FFT."""
@@ -58,10 +58,21 @@ class ExcessMaps:
         self.circle = circle / circle.max()
         ring = RingBackgroundMaker(**(RING if ring is None else ring))
         self.ring = ring.kernel(dataset.counts).array
-        self.acceptance_off = _sums(self.background * self.outside, self.ring)
-        limit = NO_ACCEPTANCE * self.acceptance_off.max(initial=0)
-        self.has_off = self.acceptance_off > limit
+        acceptance = _sums(self.background * self.outside, self.ring)
+        self.has_off = self.safe & (
+            acceptance > NO_ACCEPTANCE * acceptance.max(initial=0)
+        )
+        self.ratio = np.divide(
+            self.background, acceptance, where=self.has_off, out=0 * acceptance
+        )
+        on, off = (
+            _with_total(_sums(np.where(self.has_off, it, 0), self.circle))
+            for it in (self.background, acceptance)
+        )
+        self.alpha = on / np.where(off > 0, off, np.nan)
         self.model = self.scaled(dataset.counts.data)
+        data = self.has_off if method == "ring" else self.safe & (self.model > 0)
+        self.has_data = _any_and_each(data)
 
     def scaled(self, counts):
         """Background scaled to counts outside of the exclusion, by energy.
@@ -98,12 +109,11 @@ class ExcessMaps:
         counts = np.where(self.safe, counts, 0).astype(float)
         find = self._of_ring if self.method == "ring" else self._of_field
         with np.errstate(all="ignore"):
-            return np.concatenate([find(counts, True), find(counts, False)], axis=-3)
+            return np.where(self.has_data, find(counts), np.nan)
 
     def select(self, significances):
         """Significances of the pixels that are used; NaN elsewhere."""
-        used = np.concatenate([self.used.any(axis=0, keepdims=True), self.used])
-        return np.where(used, significances, np.nan)
+        return np.where(_any_and_each(self.used), significances, np.nan)
 
     def toys(self, n_toys, rng):
         """Significances of Poisson skies of the scaled background.
@@ -127,34 +137,33 @@ class ExcessMaps:
             counts = rng.poisson(self.model, (number, *self.model.shape))
             yield self.select(self.significances(counts))
 
-    def _of_ring(self, counts, together):
+    def _of_ring(self, counts):
         """Li & Ma significance with the background of a ring."""
-        mask = self.safe & self.has_off
         off = np.rint(_sums(counts * self.outside, self.ring))
-        ratio = np.divide(
-            self.background, self.acceptance_off, where=mask, out=0 * self.background
-        )
-        # where a circle has no off counts, their number to be expected in its place
-        parts = counts, off, ratio * off, self.background, self.acceptance_off
-        parts = [_together(np.where(mask, it, 0), together) for it in parts]
-        n_on, n_off, expected, on, acceptance = (_sums(it, self.circle) for it in parts)
-        n_on, n_off = np.rint(n_on), np.rint(n_off)
-        alpha = np.where(n_off > 0, expected / n_off, on / acceptance)
-        found = WStatCountsStatistic(n_on, n_off, alpha).sqrt_ts
-        return np.where(mask.any(axis=0) if together else mask, found, np.nan)
+        on = np.where(self.has_off, counts, 0)
+        expected = _with_total(_sums(self.ratio * off, self.circle))
+        off = np.where(self.has_off, off, 0)
+        n_on, n_off = (_with_total(np.rint(_sums(it, self.circle))) for it in (on, off))
+        # where a circle has no off counts the acceptances are all that is known
+        alpha = np.where(n_off > 0, expected / n_off, self.alpha)
+        return WStatCountsStatistic(n_on, n_off, alpha).sqrt_ts
 
-    def _of_field(self, counts, together):
+    def _of_field(self, counts):
         """Root of the Cash statistic with the scaled background."""
-        parts = counts, self.scaled(counts)
-        n_on, expected = (_sums(_together(it, together), self.circle) for it in parts)
-        found = CashCountsStatistic(np.rint(n_on), expected).sqrt_ts
-        mask = self.safe.any(axis=0) if together else self.safe
-        return np.where(mask & (expected > 0), found, np.nan)
+        n_on, expected = (
+            _with_total(_sums(it, self.circle)) for it in (counts, self.scaled(counts))
+        )
+        return CashCountsStatistic(np.rint(n_on), expected).sqrt_ts
 
 
-def _together(maps, together):
-    """Sum over energies, if asked for."""
-    return maps.sum(axis=-3, keepdims=True) if together else maps
+def _any_and_each(mask):
+    """Mask of any energy, then that of each energy bin."""
+    return np.concatenate([mask.any(axis=0, keepdims=True), mask])
+
+
+def _with_total(maps):
+    """Map of all energies together, then that of each energy bin."""
+    return np.concatenate([maps.sum(axis=-3, keepdims=True), maps], axis=-3)
 
 
 def _sums(maps, kernel):

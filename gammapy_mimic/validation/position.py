@@ -8,17 +8,26 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from gammapy.datasets import MapDataset
 from matplotlib.figure import Figure
+from scipy.linalg import helmert
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import donor_of, reduce_runs
 from gammapy_mimic.validation.significance import empirical_p_value
 
-__all__ = ["TargetSignificance", "common_runs", "shared_events", "target_significance"]
+__all__ = [
+    "TargetSignificance",
+    "common_runs",
+    "events_at",
+    "shared_events",
+    "shared_part",
+    "target_significance",
+]
 
 log = logging.getLogger(__name__)
 
-SAME = 1e-6
+LEAST_DIFFERENCE = 0.1
+"""Part of its events in which a mimic set has to differ from others to count."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +52,17 @@ class TargetSignificance:
     Notes
     -----
     Of n sets k reach the target: p = (k + 1) / (n + 1). This holds for sets that are
-    independent. Sets that share a part :math:`\rho_{ij}` of their events lie closer to
-    each other than to the target. They are worth
+    independent. Sets that share parts :math:`R_{ij}` of their events lie closer to
+    each other than to the target, and are worth
 
-    .. math:: n_{eff} = \frac{n^2}{\sum_{ij} \rho_{ij}}
+    .. math:: n_{eff} = \frac{n^2}{\sum_{ij} R_{ij}}
 
-    sets, and before the k are counted their distances from their mean are stretched by
-    :math:`\sqrt{\frac{1 + 1 / n_{eff}}{1 + 1 / n}
-    \cdot \frac{1 - 1 / n}{1 - 1 / n_{eff}}}`, after which mean, distances and target
-    have the covariance of n independent sets (exact for normal significances that all
-    share the same part).
+    sets. Before they are counted, their deviations from their mean are made independent
+    of each other by :math:`(C R C)^{-1/2}`, where C takes the mean away, and stretched
+    by :math:`\sqrt{(1 + 1 / n_{eff}) / (1 + 1 / n)}`, since their mean is less well
+    known than that of n independent sets. Combinations of sets that differ in less than
+    10 % of their events are left out of n. For normal significances, and sets that each
+    share about as much, p is uniform.
     """
 
     mimics: np.ndarray
@@ -102,11 +112,16 @@ class TargetSignificance:
         return float(self.n_sets**2 / self.shared[np.ix_(used, used)].sum())
 
     @property
+    def n_independent(self):
+        """Independent combinations of mimic sets: the least p-value is 1 / (n + 1)."""
+        return len(self._independent())
+
+    @property
     def p_value(self):
         """Empirical p-value of the target; None without target, NaN without data."""
         if self.target is None:
             return None
-        return empirical_p_value(self.target, self._stretched())
+        return empirical_p_value(self.target, self._independent())
 
     @property
     def p_value_error(self):
@@ -115,19 +130,26 @@ class TargetSignificance:
             return None
         return np.sqrt(self.p_value * (1 - self.p_value) / (self.n_effective + 1))
 
-    def _stretched(self):
-        """Significances as far from their mean as independent ones would be."""
-        values = self.mimics[np.isfinite(self.mimics)]
-        number, effective = self.n_sets, self.n_effective
-        if number - effective < SAME:
+    def _independent(self):
+        """Significances of as many independent mimic sets as these are worth.
+
+        For R = 1 they are those of the mimic sets.
+        """
+        used = np.isfinite(self.mimics)
+        values = self.mimics[used]
+        if self.shared is None or not len(values):
             return values
-        mean = values.mean()
-        if effective < 1 + SAME:
-            # one experiment, whose scatter nobody knows
-            return np.array([mean])
-        part = (1 + 1 / effective) / (1 + 1 / number)
-        part *= (1 - 1 / number) / (1 - 1 / effective)
-        return mean + np.sqrt(part) * (values - mean)
+        mean, part = values.mean(), self.shared[np.ix_(used, used)]
+        part = part - part.mean(axis=0) - part.mean(axis=1)[:, np.newaxis] + part.mean()
+        power, vectors = np.linalg.eigh(part)
+        seen = power > LEAST_DIFFERENCE
+        number = int(seen.sum()) + 1
+        vectors, power = vectors[:, seen], power[seen]
+        residual = vectors.T @ values / np.sqrt(power)
+        # any orthonormal axes without a mean: those of the sets, if all are seen
+        axes = vectors if number == len(values) else helmert(number).T
+        stretch = (1 + 1 / self.n_effective) / (1 + 1 / number)
+        return mean + np.sqrt(stretch) * axes @ residual
 
 
 def target_significance(
@@ -306,9 +328,14 @@ def shared_events(mimic_sets, position, radius=0.1 * u.deg, *, energy_range=None
         )
         for runs in mimic_sets
     ]
-    shared = np.eye(len(found))
-    for i, one in enumerate(found):
-        for j, other in enumerate(found[:i]):
+    return shared_part(found)
+
+
+def shared_part(events):
+    """Part of its elements that each pair of sets shares, see `shared_events`."""
+    shared = np.eye(len(events))
+    for i, one in enumerate(events):
+        for j, other in enumerate(events[:i]):
             if one and other:
                 common = len(one & other) / np.sqrt(len(one) * len(other))
                 shared[i, j] = shared[j, i] = common

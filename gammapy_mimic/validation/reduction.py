@@ -1,5 +1,7 @@
 """Data sets of runs, reduced by gammapy."""
 
+from itertools import pairwise
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
@@ -24,7 +26,7 @@ energy threshold within a bin would cost all of it.
 """
 
 
-def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
+def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
     """Make counts and predicted background of one run.
 
     Parameters
@@ -35,6 +37,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
         Geometry with an energy axis.
     offset_max : `~astropy.coordinates.Angle`, optional
         Largest offset. Default is 2 deg.
+    background : bool, optional
+        Predict the background. Default is True; False for runs without a model.
 
     Returns
     -------
@@ -51,15 +55,15 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
     """
     # errors name the file
     observation = read_once(observation)
-    if observation.bkg is None:
+    if background and observation.bkg is None:
         raise ValueError(
             f"Run {observation.obs_id} has no background model, with which counts "
             "could be compared; on_off compares them with reflected regions"
         )
-    widest = np.diff(np.log10(geom.axes["energy"].edges.value)).max()
-    fine = geom.upsample(int(np.ceil(widest / FINEST)), axis_name="energy")
+    fine = geom.to_image().to_cube([_fine_axis(geom.axes["energy"])])
     empty = MapDataset(counts=Map.from_geom(fine), name=f"{observation.obs_id}")
-    maker = MapDatasetMaker(selection=["counts", "background"])
+    selection = ["counts", "background"] if background else ["counts"]
+    maker = MapDatasetMaker(selection=selection)
     safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=offset_max)
     found = safe.run(maker.run(empty, observation), observation)
     dataset = found.resample_energy_axis(geom.axes["energy"], name=found.name)
@@ -67,6 +71,17 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
         {"OBS_ID": [observation.obs_id], "DONOR_OBS_ID": [donor_of(observation)]}
     )
     return dataset
+
+
+def _fine_axis(axis):
+    """Split the bins of an energy axis into parts that are narrow enough."""
+    edges = np.log10(axis.edges.value)
+    parts = [
+        np.linspace(low, high, int(np.ceil((high - low) / FINEST)), endpoint=False)
+        for low, high in pairwise(edges)
+    ]
+    edges = 10 ** np.concatenate([*parts, edges[-1:]])
+    return MapAxis.from_energy_edges(edges, unit=axis.unit, name=axis.name)
 
 
 def donor_of(observation):

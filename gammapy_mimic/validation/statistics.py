@@ -19,6 +19,7 @@ __all__ = [
     "scatter",
     "systematic_correlation",
     "systematic_covariance",
+    "systematic_limits",
 ]
 
 MIN_PREDICTED = 5.0
@@ -154,16 +155,38 @@ def scatter(ratio: ArrayLike, variance: ArrayLike) -> dict[str, np.ndarray]:
     mean, poisson = _mean(ratio), _mean(variance)
     mean = np.where(number > 1, mean, np.nan)
     total = np.nansum((ratio - mean[..., np.newaxis, :]) ** 2, axis=-2) / freedom
-    systematic = np.sqrt(_systematic_variance(total, poisson, freedom))
-    error = _error(systematic, total, poisson, freedom)
-    limit = freedom * total / chdtri(freedom, CONFIDENCE) - poisson
-    least = LEAST_LIMIT * np.sqrt(poisson)
     return {
         "N_DONORS": number,
         "MEAN": mean,
         "MEAN_ERR": stdtrit(freedom, ndtr(1)) * np.sqrt(total / number.clip(min=1)),
         "RMS": np.sqrt(total),
         "POISSON": np.sqrt(poisson),
+        **systematic_limits(total, poisson, freedom),
+    }
+
+
+def systematic_limits(
+    total: ArrayLike, poisson: ArrayLike, freedom: ArrayLike
+) -> dict[str, np.ndarray]:
+    """Systematic of a total variance that follows a chi-squared distribution.
+
+    Parameters
+    ----------
+    total, poisson : array-like
+        Total variance as measured, and what of it is expected to be Poisson.
+    freedom : array-like
+        Degrees of freedom of the total variance.
+
+    Returns
+    -------
+    found : dict of `~numpy.ndarray`
+        SYSTEMATIC, SYSTEMATIC_ERR (68 %) and SYSTEMATIC_UL (95 % upper limit).
+    """
+    systematic = np.sqrt(_systematic_variance(total, poisson, freedom))
+    limit = freedom * total / chdtri(freedom, CONFIDENCE) - poisson
+    least = LEAST_LIMIT * np.sqrt(poisson)
+    error = _error(systematic, total, poisson, freedom)
+    return {
         "SYSTEMATIC": systematic,
         "SYSTEMATIC_ERR": np.where(systematic > 0, error, np.maximum(error, least)),
         "SYSTEMATIC_UL": np.sqrt(np.maximum(limit, least**2)),

@@ -14,6 +14,7 @@ from gammapy_mimic.validation.statistics import MIN_PREDICTED, DonorRatios, scat
 __all__ = [
     "Tilt",
     "checked_counts",
+    "count_cells",
     "count_run",
     "left_out_runs",
     "measure_tilt",
@@ -51,8 +52,16 @@ def count_run(observation, energy_edges, offset_edges, exclusion):
         proj="TAN",
     )
     dataset = reduce_run(observation, geom, offset_max=offset_edges[-1])
-    used = dataset.mask_safe.data & exclusion_mask(geom, exclusion).data
-    image = geom.to_image()
+    return count_cells(dataset, pointing, offset_edges, exclusion_mask(geom, exclusion))
+
+
+def count_cells(dataset, pointing, offset_edges, mask):
+    """Sum counts and prediction of a reduced run, by energy and offset.
+
+    ``mask`` is the map that `exclusion_mask` gives, in the geometry of the data set.
+    """
+    used = dataset.mask_safe.data & mask.data
+    image = dataset.counts.geom.to_image()
     offset = image.separation(pointing.icrs).to_value("deg")
     number = np.digitize(offset, offset_edges.to_value("deg")) - 1
     found = []
