@@ -155,8 +155,8 @@ def norm_tilt_model(systematic, dataset_name, n_independent):
     """
     row, tilt = systematic.table[0], systematic.tilt
     spectral = PowerLawNormSpectralModel(reference=tilt.reference * u.TeV)
-    of_norm = [row[f"SYSTEMATIC{name}"] for name in ("", "_UL")]
-    of_tilt = [tilt.systematic, tilt.systematic_ul]
+    of_norm = [row[f"SYSTEMATIC{name}"] for name in ("", "_ERR", "_UL")]
+    of_tilt = [tilt.systematic, tilt.systematic_err, tilt.systematic_ul]
     for parameter, mean, mean_err, sigmas in (
         (spectral.norm, row["MEAN"], row["MEAN_ERR"], of_norm),
         (spectral.tilt, tilt.mean, tilt.mean_err, of_tilt),
@@ -192,13 +192,18 @@ def binwise_model(systematic, dataset_name, n_independent):
         table[is_measured],
         systematic.correlation[np.ix_(is_measured, is_measured)],
     )
-    sigma = _prior_sigma(table["SYSTEMATIC"], table["SYSTEMATIC_UL"])
+    systematic, error = table["SYSTEMATIC"], table["SYSTEMATIC_ERR"]
+    sigma = _prior_sigma(systematic, error, table["SYSTEMATIC_UL"])
     # the mean has the error of the systematic, which bins share, and a Poisson part
-    common = table["SYSTEMATIC"] * table["MEAN_ERR"] / table["RMS"].clip(min=1e-9)
-    covariance = correlation * (
-        np.outer(sigma, sigma) / n_independent + np.outer(common, common)
-    )
-    covariance += np.diag(table["MEAN_ERR"] ** 2 - common**2)
+    share = table["MEAN_ERR"] / np.where(table["RMS"] > 0, table["RMS"], 1)
+    common = np.outer(sigma, sigma) / n_independent
+    common += np.outer(systematic * share, systematic * share)
+    own = table["MEAN_ERR"] ** 2 - (systematic * share) ** 2
+    # what the size of the systematic is uncertain by, of each bin for itself: else
+    # some combination of bins would be known too well
+    uncertain = np.where(sigma == systematic, error, 0) ** 2
+    own += uncertain * (1 / n_independent + share**2)
+    covariance = correlation * common + np.diag(own)
 
     lower = np.unique(table["ENERGY_MIN"])
     in_bin = table["ENERGY_MIN"] == lower[:, np.newaxis]
@@ -213,6 +218,6 @@ def binwise_model(systematic, dataset_name, n_independent):
     return FoVBackgroundModel(dataset_name=dataset_name, spectral_model=spectral)
 
 
-def _prior_sigma(systematic, limit):
-    """Give the systematic, or its upper limit where it is not seen."""
-    return np.where(np.asarray(systematic) > 0, systematic, limit)
+def _prior_sigma(systematic, error, limit):
+    """Give the systematic, or its upper limit where it does not exceed its error."""
+    return np.where(systematic > error, systematic, limit)

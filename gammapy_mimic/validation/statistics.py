@@ -265,13 +265,12 @@ def systematic_covariance(ratios: DonorRatios) -> np.ndarray:
 def systematic_correlation(ratios: DonorRatios) -> np.ndarray:
     r"""Correlation of the systematic between cells, as far as it is seen.
 
-    In units of the Poisson errors the covariance of pure Poisson counts is 1.
-    Principal components with a variance above the 97.5 % quantile of the largest that
-    such counts give (Johnstone 2001, Ann. Statist. 29, 295) are the systematic that
-    cells have in common; their variance is freed of its bias (Baik & Silverstein 2006,
-    J. Multivar. Anal. 97, 1382). If there is none, but the level of the whole field
-    scatters at 97.5 % confidence, it is the level. What a cell has beyond that at
-    95 % confidence is its own.
+    Few donors give a noisy matrix, with combinations of cells that seem to have no
+    systematic at all. So it is one constant for all pairs of cells (the target of
+    Ledoit & Wolf 2004, J. Portfolio Manag. 30, 110), 0 unless the cells scatter
+    together at 97.5 % confidence. If the correlations scatter about the constant by
+    more than chance, at 97.5 % confidence, it is that of the principal components which
+    stand out of Poisson fluctuations.
 
     Parameters
     ----------
@@ -282,31 +281,32 @@ def systematic_correlation(ratios: DonorRatios) -> np.ndarray:
     -------
     correlation : `~numpy.ndarray`
         Positive semidefinite, with ones on the diagonal, shape (..., n_cells,
-        n_cells); 0 beside it where no systematic is seen.
+        n_cells).
     """
     freedom, total = _total_covariance(ratios.ratio)
-    error = np.sqrt(_mean(ratios.variance))
-    unit = _outer(np.where(error > 0, error, np.nan))
+    poisson = _mean(ratios.variance)
     eye = np.eye(total.shape[-1])
-    whitened = total / unit
-    whitened = np.where(np.isfinite(whitened), whitened, eye)
-    fewest = np.nanmin(np.where(freedom > 0, freedom, np.inf), axis=-1, keepdims=True)
-    values, vectors = np.linalg.eigh(whitened)
-    strength = _seen_components(values, fewest)
-    common = (vectors * strength[..., np.newaxis, :]) @ np.swapaxes(vectors, -1, -2)
-    is_none = np.all(strength == 0, axis=-1)[..., np.newaxis, np.newaxis]
-    level = _seen_level(ratios)[..., np.newaxis, np.newaxis]
-    common = np.where(is_none, np.nan_to_num(level / unit), common)
-    # relative to Poisson, as all here
-    spread = np.nan_to_num(_diagonal(whitened) * np.sqrt(2 / freedom))
-    own = _diagonal(whitened) - 1 - _diagonal(common)
-    own = np.where(own > ndtri(CONFIDENCE) * spread, own, 0)
-    seen = common + own[..., np.newaxis] * eye
-    size = np.sqrt(_diagonal(seen))
-    seen = np.where(
-        _outer(size) > 0, seen / np.where(_outer(size) > 0, _outer(size), 1), 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = _outer(np.sqrt(_diagonal(total)))
+        measured = _off_diagonal(total / unit)
+        systematic = _systematic_variance(_diagonal(total), poisson, freedom)
+        size = _off_diagonal(_outer(np.sqrt(systematic)) / unit)
+        weight = _off_diagonal(1 / _outer(np.sqrt(poisson)))
+        # the variance of a measured correlation where there is none
+        chance = _off_diagonal(1 / np.sqrt(_outer(freedom)))
+        joint = _sum(weight * measured)
+        is_seen = joint > ndtri(SEEN) * np.sqrt(2 * _sum(weight**2 * chance))
+        constant = np.where(is_seen, joint / _sum(weight * size), 0)
+    constant = np.clip(np.nan_to_num(constant, posinf=1), 0, 1)
+    constant = constant[..., np.newaxis, np.newaxis]
+    rest = _sum((measured - constant * size) ** 2)
+    n_pairs = max(eye.size - len(eye), 2) / 2
+    is_constant = rest <= chdtri(n_pairs, 1 - SEEN) / n_pairs * _sum(chance)
+    components = _seen_components(total, poisson, systematic, freedom)
+    correlation = np.where(
+        is_constant[..., np.newaxis, np.newaxis], constant, components
     )
-    return np.where(eye > 0, 1.0, seen)
+    return np.where(eye > 0, 1.0, correlation)
 
 
 def jackknife_error(function, ratios: DonorRatios) -> np.ndarray:
@@ -345,27 +345,45 @@ def _total_covariance(ratio):
     return freedom, products / np.where(pairs > 1, pairs - 1, np.nan)
 
 
-def _seen_components(values, freedom):
-    """Variance of principal components beyond that of noise of variance 1."""
-    number = values.shape[-1]
-    roots = np.sqrt((freedom - 1).clip(min=0.5)) + np.sqrt(number)
-    width = (1 / np.sqrt((freedom - 1).clip(min=0.5)) + number**-0.5) ** (1 / 3)
-    largest = (roots**2 + TRACY_WIDOM * roots * width) / freedom
-    b = values + 1 - number / freedom
+def _seen_components(total, poisson, systematic, freedom):
+    """Correlation by principal components of the covariance in Poisson errors.
+
+    Those with a variance above the 97.5 % quantile of the largest of Poisson
+    fluctuations (Johnstone 2001, Ann. Statist. 29, 295), freed of its bias (Baik &
+    Silverstein 2006, J. Multivar. Anal. 97, 1382), are what cells have in common. What
+    the systematic of a cell has beyond that at 95 % confidence is its own.
+    """
+    number = total.shape[-1]
+    eye = np.eye(number)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = _outer(np.sqrt(poisson))
+        whitened = np.where(np.isfinite(total / unit), total / unit, eye)
+        systematic = np.nan_to_num(systematic / poisson)
+        error = np.nan_to_num(_diagonal(whitened) * np.sqrt(2 / freedom))
+    fewest = np.min(np.where(freedom > 1, freedom, np.inf), axis=-1, keepdims=True)
+    roots = np.sqrt(fewest - 1) + np.sqrt(number)
+    width = (1 / np.sqrt(fewest - 1) + number**-0.5) ** (1 / 3)
+    largest = (roots**2 + TRACY_WIDOM * roots * width) / fewest
+    values, vectors = np.linalg.eigh(whitened)
+    b = values + 1 - number / fewest
     truth = (b + np.sqrt((b**2 - 4 * values).clip(min=0))) / 2
-    return np.where(values > largest, truth - 1, 0)
+    strength = np.where(values > largest, truth - 1, 0)
+    common = (vectors * strength[..., np.newaxis, :]) @ np.swapaxes(vectors, -1, -2)
+    own = systematic - _diagonal(common)
+    own = np.where(own > ndtri(CONFIDENCE) * error, own, 0)
+    seen = common + own[..., np.newaxis] * eye
+    size = _outer(np.sqrt(_diagonal(seen).clip(min=0)))
+    return seen / np.where(size > 0, size, 1)
 
 
-def _seen_level(ratios):
-    """Systematic variance of the sum over all cells, 0 if it is not seen."""
-    weight = np.nan_to_num(ratios.predicted)
-    weight = weight / weight.sum(axis=-1, keepdims=True)
-    level = np.sum(weight * np.nan_to_num(ratios.ratio), axis=-1)
-    variance = np.sum(weight**2 * np.nan_to_num(ratios.variance), axis=-1)
-    freedom = level.shape[-1] - 1
-    total, poisson = level.var(axis=-1, ddof=1), variance.mean(axis=-1)
-    is_seen = freedom * total > poisson * chdtri(freedom, 1 - SEEN)
-    return np.where(is_seen, total - poisson, 0)
+def _off_diagonal(matrix):
+    """Matrix without its diagonal, and 0 where it is not finite."""
+    eye = np.eye(matrix.shape[-1])
+    return np.where(np.isfinite(matrix) & (eye == 0), matrix, 0)
+
+
+def _sum(matrix):
+    return matrix.sum(axis=(-2, -1))
 
 
 def _diagonal(matrix):

@@ -270,7 +270,7 @@ class BackgroundSystematic:
             \sigma^2 = \mathtt{SYSTEMATIC}^2 / n + \mathtt{MEAN\_ERR}^2
 
         for a stack of n independent runs, with SYSTEMATIC_UL for a systematic that is
-        not seen.
+        not seen (does not exceed its error).
 
         Parameters
         ----------
