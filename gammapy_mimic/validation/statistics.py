@@ -360,7 +360,9 @@ def _seen_components(total, poisson, systematic, freedom):
         whitened = np.where(np.isfinite(total / unit), total / unit, eye)
         systematic = np.nan_to_num(systematic / poisson)
         error = np.nan_to_num(_diagonal(whitened) * np.sqrt(2 / freedom))
+    # two donors are too few for components: the bound is that of three
     fewest = np.min(np.where(freedom > 1, freedom, np.inf), axis=-1, keepdims=True)
+    fewest = np.where(np.isfinite(fewest), fewest, 2)
     roots = np.sqrt(fewest - 1) + np.sqrt(number)
     width = (1 / np.sqrt(fewest - 1) + number**-0.5) ** (1 / 3)
     largest = (roots**2 + TRACY_WIDOM * roots * width) / fewest
