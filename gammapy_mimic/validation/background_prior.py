@@ -1,5 +1,7 @@
 """What is known of a background model, as a gammapy model with priors."""
 
+from typing import ClassVar
+
 import numpy as np
 from astropy import units as u
 from gammapy.modeling import Parameter, Parameters
@@ -40,7 +42,10 @@ class PrincipalComponentsNormSpectralModel(SpectralModel):
         If the shapes do not fit.
     """
 
-    tag = ("PrincipalComponentsNormSpectralModel", "principal-components-norm")
+    tag: ClassVar[list[str]] = [
+        "PrincipalComponentsNormSpectralModel",
+        "principal-components-norm",
+    ]
 
     def __init__(self, energy, mean, components, amplitudes=None):
         self._energy = u.Quantity(energy)
