@@ -185,5 +185,5 @@ def test_mistakes(campaign, tmp_path):
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
     for name in ("config.yaml", "pairs.ecsv", "provenance.yaml"):
         (tmp_path / name).write_bytes((campaign / name).read_bytes())
-    with pytest.raises(ValueError, match="holds no mimic set"):
+    with pytest.raises(ValueError, match="has no mimic set"):
         write_report(tmp_path)

@@ -1,16 +1,21 @@
 """The systematic error at a place, as a source of some size sees it."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from gammapy.data import Observation
+from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -50,12 +55,12 @@ class LocalSystematic:
     table: QTable
     method: str
 
-    def first_rows(self):
+    def first_rows(self) -> QTable:
         """Give the rows for all energies together, one for each radius."""
         radius = self.table["RADIUS"]
         return self.table[np.append(True, radius[1:] != radius[:-1])]
 
-    def plot(self, ax):
+    def plot(self, ax: Axes) -> Axes:
         """Draw the systematic of all energies as a function of the radius.
 
         Parameters
@@ -80,7 +85,7 @@ class LocalSystematic:
         ax.legend()
         return ax
 
-    def peek(self, figsize=(6, 4)):
+    def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
         figure = Figure(figsize=figsize, layout="constrained")
         self.plot(figure.add_subplot())
@@ -88,15 +93,15 @@ class LocalSystematic:
 
 
 def local_systematic(
-    observations,
-    position,
+    observations: Iterable[Observation],
+    position: SkyCoord,
     *,
-    radius=RADII,
-    energy_edges=ENERGY_EDGES,
-    exclusion=None,
-    method="background",
-    offset_max=OFFSET_MAX,
-):
+    radius: u.Quantity = RADII,
+    energy_edges: u.Quantity = ENERGY_EDGES,
+    exclusion: Sequence | Map | None = None,
+    method: str = "background",
+    offset_max: u.Quantity = OFFSET_MAX,
+) -> LocalSystematic:
     r"""Measure the systematic error of the background at a place.
 
     In each run counts are compared with a prediction in circles about the position and
@@ -176,8 +181,7 @@ class LocalCounts:
     def __init__(
         self, position, radius, energy_edges, method="background", offset_max=OFFSET_MAX
     ):
-        if method not in METHODS:
-            raise ValueError(f"method = {method!r}: must be one of {METHODS}")
+        check_choice("method", method, METHODS)
         self.radii = np.atleast_1d(u.Quantity(radius)).to("deg")
         if not np.all(self.radii > 0 * u.deg):
             raise ValueError(f"radius = {radius}: must be positive")
