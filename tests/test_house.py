@@ -38,14 +38,7 @@ NOT_ANNOTATED = {
     "known_sources",
     "sources.parse_sources",
     "validation.BackgroundSystematic",
-    "validation.FieldChecks",
-    "validation.SignificanceDistribution",
-    "validation.TargetSignificance",
     "validation.background_systematic",
-    "validation.field_checks",
-    "validation.reduce_runs",
-    "validation.significance_distribution",
-    "validation.target_significance",
 }
 
 
