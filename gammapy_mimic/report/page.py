@@ -1,4 +1,4 @@
-"""The HTML page of a report: words, tables and pictures in one file."""
+"""The HTML page of a report: text, tables and figures in one file."""
 
 import base64
 import html
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
@@ -34,7 +35,13 @@ _HESS = (
 )
 
 
-def write_report(folder, *, unblind=False, overwrite=False, n_toys=50):
+def write_report(
+    folder: PathLike,
+    *,
+    unblind: bool = False,
+    overwrite: bool = False,
+    n_toys: int = 50,
+) -> Path:
     """Write the report of a campaign.
 
     Parameters
@@ -59,7 +66,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=50):
     Raises
     ------
     ValueError
-        If the folder is no finished campaign, or only some runs have a background
+        If the folder is not a finished campaign, or only some runs have a background
         model.
     FileExistsError
         If there is a report already and ``overwrite`` is False.
@@ -70,7 +77,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=50):
         raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
     if campaign.missing:
         log.warning(
-            "%s: %s not there, the report is on the other mimic sets",
+            "%s: %s missing; the report is on the other mimic sets",
             *(folder, ", ".join(campaign.missing)),
         )
     figures = Path(folder) / "figures"
@@ -114,7 +121,11 @@ def _page(campaign, found, pictures):
         pictures.pop("pairs"),
         "<h2>Significance of an empty sky</h2>",
         pictures.pop("position"),
-        *(_distribution(*item, pictures) for item in found.distributions.items()),
+        *(
+            f"<h3>Mimic set {number}</h3>{_table(distribution.table)}"
+            f"{pictures.pop(f'significance_{number:03d}')}"
+            for number, distribution in found.distributions.items()
+        ),
         *_on_off(found, pictures),
         "<h2>Systematic error of the background</h2>",
         _table(found.systematic.table),
@@ -182,10 +193,14 @@ def _local(local):
             "Nothing can be said of the systematic at the position: too few donors "
             "have it in their field of view."
         )
-    numbers = ", ".join(f"{_percent(row)} ({row['RADIUS']:.2g})" for row in rows)
+    numbers = ", ".join(
+        f"{_percent(row)} about a mean of {row['MEAN']:.2f} ± {row['MEAN_ERR']:.2f} "
+        f"({row['RADIUS']:.2g})"
+        for row in rows
+    )
     return (
         "The background that a source at the position of interest sees is uncertain "
-        f"by, after the level of each run and for circles of the radius given: "
+        "by, after the level of each run, in circles of the radius in brackets: "
         f"{numbers}."
     )
 
@@ -241,11 +256,6 @@ def _on_off(found, pictures):
         yield "<h2>On and off counts of all mimics</h2>"
         yield _table(found.on_off.table)
         yield pictures.pop("on_off")
-
-
-def _distribution(number, distribution, pictures):
-    picture = pictures.pop(f"significance_{number:03d}")
-    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}{picture}"
 
 
 def _table(table):

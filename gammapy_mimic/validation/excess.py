@@ -7,6 +7,7 @@ from gammapy.makers import RingBackgroundMaker
 from gammapy.stats import CashCountsStatistic, WStatCountsStatistic
 from scipy.signal import fftconvolve
 
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.reduction import exclusion_mask
 
 __all__ = ["ExcessMaps"]
@@ -44,15 +45,15 @@ class ExcessMaps:
     """
 
     def __init__(self, dataset, exclusion, method, correlation_radius, ring):
-        if method not in METHODS:
-            raise ValueError(f"method = {method!r}: must be one of {METHODS}")
+        check_choice("method", method, METHODS)
         self.method = method
         self.geom = dataset.counts.geom
         self.energy_edges = self.geom.axes["energy"].edges
         self.safe = dataset.mask_safe.data.astype(bool)
         self.outside = exclusion_mask(self.geom, exclusion).data
         self.used = self.safe & self.outside
-        self.background = dataset.npred_background().data.astype(float)
+        background = dataset.npred_background().data.astype(float)
+        self.background = np.where(self.safe, background, 0)
         estimator = ExcessMapEstimator(correlation_radius)
         circle = estimator.estimate_kernel(dataset).data
         self.circle = circle / circle.max()

@@ -1,16 +1,21 @@
 """The systematic error at a place, as a source of some size sees it."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from gammapy.data import Observation
+from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -27,7 +32,8 @@ log = logging.getLogger(__name__)
 
 METHODS = ("background", "ring", "reflected")
 RADII = [0.1, 0.2, 0.3, 0.5, 0.7, 1] * u.deg
-PIXELS_PER_RADIUS = 3
+PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
+"""Of the smallest circle; a model takes care of what pixels cut off, others do not."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,12 @@ class LocalSystematic:
     table: QTable
     method: str
 
-    def first_rows(self):
+    def first_rows(self) -> QTable:
         """Give the rows for all energies together, one for each radius."""
         radius = self.table["RADIUS"]
         return self.table[np.append(True, radius[1:] != radius[:-1])]
 
-    def plot(self, ax):
+    def plot(self, ax: Axes) -> Axes:
         """Draw the systematic of all energies as a function of the radius.
 
         Parameters
@@ -79,7 +85,7 @@ class LocalSystematic:
         ax.legend()
         return ax
 
-    def peek(self, figsize=(6, 4)):
+    def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
         figure = Figure(figsize=figsize, layout="constrained")
         self.plot(figure.add_subplot())
@@ -87,15 +93,15 @@ class LocalSystematic:
 
 
 def local_systematic(
-    observations,
-    position,
+    observations: Iterable[Observation],
+    position: SkyCoord,
     *,
-    radius=RADII,
-    energy_edges=ENERGY_EDGES,
-    exclusion=None,
-    method="background",
-    offset_max=OFFSET_MAX,
-):
+    radius: u.Quantity = RADII,
+    energy_edges: u.Quantity = ENERGY_EDGES,
+    exclusion: Sequence | Map | None = None,
+    method: str = "background",
+    offset_max: u.Quantity = OFFSET_MAX,
+) -> LocalSystematic:
     r"""Measure the systematic error of the background at a place.
 
     In each run counts are compared with a prediction in circles about the position and
@@ -146,7 +152,8 @@ def local_systematic(
         background model and the method needs one.
     """
     counts = LocalCounts(position, radius, energy_edges, method, offset_max)
-    binsz = np.clip(counts.radii.min() / PIXELS_PER_RADIUS, 0.02 * u.deg, 0.1 * u.deg)
+    binsz = counts.radii.min() / PIXELS_PER_RADIUS[method]
+    binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
     for observation in observations:
         # errors name the file
         observation = read_once(observation)
@@ -174,8 +181,7 @@ class LocalCounts:
     def __init__(
         self, position, radius, energy_edges, method="background", offset_max=OFFSET_MAX
     ):
-        if method not in METHODS:
-            raise ValueError(f"method = {method!r}: must be one of {METHODS}")
+        check_choice("method", method, METHODS)
         self.radii = np.atleast_1d(u.Quantity(radius)).to("deg")
         if not np.all(self.radii > 0 * u.deg):
             raise ValueError(f"radius = {radius}: must be positive")
@@ -283,8 +289,9 @@ def _places(position, pointing, radius, offset_max):
         )
     number = 1
     if radius < offset:
-        # centres are two radii from each other
-        number = max(1, int(np.pi / np.arcsin(np.sin(radius) / np.sin(offset)).value))
+        # centres are two radii from each other, but for a thousandth
+        angle = np.arcsin(np.sin(radius) / np.sin(offset)).to_value("rad")
+        number = max(1, int(np.pi / angle + 1e-3))
     turn = np.arange(number) * 360 / number * u.deg
     angle = pointing.position_angle(position)
     return pointing.directional_offset_by(angle + turn, offset)
@@ -339,13 +346,14 @@ class _Pixels:
         return _sum(inside, self.counts), predicted, variance
 
     def by_others(self, inside):
-        """Do the same by the mean counts of the other places."""
+        """Do the same by the counts of the other places, by area."""
         counts = _sum(inside, self.counts)
         if len(counts) < 2:
             return counts[:0], counts[:0], counts[:0]
+        area = inside.sum(axis=1, keepdims=True)
+        ratio = area / (area.sum() - area)
         others = counts.sum(axis=0) - counts
-        number = len(counts) - 1
-        return counts, others / number, others / number**2
+        return counts, ratio * others, ratio**2 * others
 
 
 def _sum(places, data):

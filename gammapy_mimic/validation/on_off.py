@@ -1,23 +1,28 @@
 """On and off counts in reflected regions: runs without a background model."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
+from gammapy.data import Observation
 from gammapy.datasets import SpectrumDataset
 from gammapy.makers import (
     ReflectedRegionsBackgroundMaker,
     ReflectedRegionsFinder,
+    RegionsFinder,
     SpectrumDatasetMaker,
     WobbleRegionsFinder,
 )
-from gammapy.maps import MapAxis, RegionGeom
+from gammapy.maps import Map, MapAxis, RegionGeom
 from gammapy.stats import WStatCountsStatistic
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from regions import PointSkyRegion
+from regions import PointSkyRegion, SkyRegion
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.validation.reduction import (
@@ -61,7 +66,7 @@ class OnOffCounts:
     energy_edges: u.Quantity = field(repr=False)
 
     @classmethod
-    def from_runs(cls, runs, energy_edges):
+    def from_runs(cls, runs: Table, energy_edges: u.Quantity) -> Self:
         """Sum over runs, such as those of several mimic sets.
 
         Parameters
@@ -79,7 +84,7 @@ class OnOffCounts:
         return cls(_table(runs, energy_edges), runs, energy_edges)
 
     @property
-    def systematic(self):
+    def systematic(self) -> BackgroundSystematic:
         """What scatters beyond Poisson: `BackgroundSystematic` of on over alpha x off.
 
         The off counts' own fluctuation is taken out, too.
@@ -95,7 +100,7 @@ class OnOffCounts:
             obs_ids=[f"{run} (donor {donor})" for run, donor in pairs],
         )
 
-    def plot(self, ax):
+    def plot(self, ax: Axes) -> Axes:
         """Draw counts in the on region and those expected from the off regions.
 
         Parameters
@@ -123,7 +128,7 @@ class OnOffCounts:
         ax.legend()
         return ax
 
-    def peek(self, figsize=(6, 3.5)):
+    def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw on counts and expected background in a new figure."""
         figure = Figure(figsize=figsize, layout="constrained")
         self.plot(figure.add_subplot())
@@ -131,13 +136,13 @@ class OnOffCounts:
 
 
 def on_off(
-    observations,
-    region,
+    observations: Iterable[Observation],
+    region: SkyRegion | SkyCoord,
     *,
-    energy_edges=ENERGY_EDGES,
-    exclusion=None,
-    region_finder=None,
-):
+    energy_edges: u.Quantity = ENERGY_EDGES,
+    exclusion: Sequence | Map | None = None,
+    region_finder: RegionsFinder | None = None,
+) -> OnOffCounts:
     """Count on and off events of runs, with gammapy's makers.
 
     This needs no background model. In runs with a directional cut (RAD_MAX) the
@@ -242,10 +247,12 @@ def _room(observation, center, energy_range):
     axis = observation.rad_max.axes["energy"]
     used = (axis.edges_max >= energy_range[0]) & (axis.edges_min <= energy_range[1])
     cut = observation.rad_max.evaluate(offset=offset).ravel()[used].max()
+    if cut >= offset:
+        return 0
     # neighbours on a circle of n + 1 places are 2 asin(sin(offset) sin(pi / (n + 1)))
     # from each other
-    part = float(np.sin(cut) / np.sin(offset))
-    return min(MAX_OFF, int(np.pi / np.arcsin(part) + 1e-9) - 1) if part < 1 else 0
+    angle = np.arcsin(np.sin(cut) / np.sin(offset)).to_value("rad")
+    return min(MAX_OFF, int(np.pi / angle) - 1)
 
 
 def _table(runs, edges):

@@ -1,12 +1,16 @@
 """Significance at one position, of targets and of mimic sets of the same targets."""
 
 import logging
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from gammapy.data import Observation
 from gammapy.datasets import MapDataset
+from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.linalg import helmert
 
@@ -71,7 +75,7 @@ class TargetSignificance:
     runs: tuple = ()
     left_out: tuple = ()
 
-    def plot(self, ax):
+    def plot(self, ax: Axes) -> Axes:
         """Draw the mimic sets, and the target as a line if it was given.
 
         Parameters
@@ -92,19 +96,19 @@ class TargetSignificance:
         ax.legend()
         return ax
 
-    def peek(self, figsize=(6, 3.5)):
+    def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw the mimic sets, and the target if it was given, in a new figure."""
         figure = Figure(figsize=figsize, layout="constrained")
         self.plot(figure.add_subplot())
         return figure
 
     @property
-    def n_sets(self):
+    def n_sets(self) -> int:
         """Mimic sets with data at the position."""
         return int(np.isfinite(self.mimics).sum())
 
     @property
-    def n_effective(self):
+    def n_effective(self) -> float:
         """Independent mimic sets that they are worth, from 1 to ``n_sets``."""
         if self.shared is None or self.n_sets == 0:
             return float(self.n_sets)
@@ -112,23 +116,24 @@ class TargetSignificance:
         return float(self.n_sets**2 / self.shared[np.ix_(used, used)].sum())
 
     @property
-    def n_independent(self):
+    def n_independent(self) -> int:
         """Independent combinations of mimic sets: the least p-value is 1 / (n + 1)."""
         return len(self._independent())
 
     @property
-    def p_value(self):
+    def p_value(self) -> float | None:
         """Empirical p-value of the target; None without target, NaN without data."""
         if self.target is None:
             return None
         return empirical_p_value(self.target, self._independent())
 
     @property
-    def p_value_error(self):
+    def p_value_error(self) -> float | None:
         """Binomial error of the p-value, of the effective number of mimic sets."""
-        if self.target is None:
+        p_value = self.p_value
+        if p_value is None:
             return None
-        return np.sqrt(self.p_value * (1 - self.p_value) / (self.n_effective + 1))
+        return float(np.sqrt(p_value * (1 - p_value) / (self.n_effective + 1)))
 
     def _independent(self):
         """Significances of as many independent mimic sets as these are worth.
@@ -153,16 +158,16 @@ class TargetSignificance:
 
 
 def target_significance(
-    mimics,
-    position,
+    mimics: Sequence,
+    position: SkyCoord,
     *,
-    target=None,
-    on_radius=0.1 * u.deg,
-    exclusion=None,
-    method="ring",
-    ring=None,
-    shared=None,
-):
+    target: MapDataset | Iterable[Observation] | None = None,
+    on_radius: u.Quantity = 0.1 * u.deg,
+    exclusion: Sequence | Map | None = None,
+    method: str = "ring",
+    ring: dict | None = None,
+    shared: np.ndarray | None = None,
+) -> TargetSignificance:
     """Significance at a position in mimic sets, and in the target if it is given.
 
     Like is compared with like: the stack of each mimic set has the same targets as
@@ -197,24 +202,28 @@ def target_significance(
         If no mimic set has the targets of the target.
     """
     stacks = [*mimics, *([] if target is None else [target])]
-    n_sets = len(stacks) - (target is not None)
-    if any(not isinstance(it, MapDataset) for it in stacks):
+    n_sets = len(mimics)
+    is_reduced = all(isinstance(it, MapDataset) for it in stacks)
+    if is_reduced:
+        runs, left_out = _same_runs(stacks, n_sets)
+    else:
         stacks = [list(it) for it in stacks]
-        runs, left_out = common_runs([[it.obs_id for it in runs] for runs in stacks])
+        ids = [[it.obs_id for it in one] for one in stacks]
+        runs, left_out = common_runs(ids[:n_sets], None if target is None else ids[-1])
         stacks = [[it for it in one if it.obs_id in runs] for one in stacks]
         if shared is None:
             shared = shared_events(stacks[:n_sets], position, on_radius)
-        stacks = [reduce_runs(it, position, exclusion=exclusion) for it in stacks]
-    else:
-        runs, left_out = _same_runs(stacks, n_sets)
-    found = np.array(
-        [
-            np.nan
-            if number in left_out
-            else _at_position(it, position, exclusion, method, on_radius, ring)
-            for number, it in enumerate(stacks)
-        ]
-    )
+    found = np.full(len(stacks), np.nan)
+    for number, stack in enumerate(stacks):
+        if number not in left_out:
+            dataset = (
+                stack
+                if is_reduced
+                else reduce_runs(stack, position, exclusion=exclusion)
+            )
+            found[number] = _at_position(
+                dataset, position, exclusion, method, on_radius, ring
+            )
     target = None if target is None else float(found[-1])
     return TargetSignificance(found[:n_sets], target, shared, runs, left_out)
 
@@ -239,7 +248,7 @@ def _same_runs(stacks, n_sets):
     left_out = tuple(k for k, it in enumerate(ids[:n_sets]) if it != ids[-1])
     if n_sets and len(left_out) == n_sets:
         raise ValueError(
-            f"no mimic set has the targets {list(ids[-1])} of the stack that it is "
+            f"no mimic set has the targets {_names(ids[-1])} of the stack that it is "
             "compared with: give the runs instead of data sets, of which stacks of "
             "common targets are made"
         )
@@ -247,7 +256,9 @@ def _same_runs(stacks, n_sets):
     return ids[-1], left_out
 
 
-def common_runs(stacks):
+def common_runs(
+    stacks: Sequence[Iterable[int]], target: Iterable[int] | None = None
+) -> tuple[tuple, tuple]:
     """Targets that are compared, if not each stack has all of them.
 
     Of the stacks, the one with the most targets first, so many are taken that the
@@ -256,8 +267,9 @@ def common_runs(stacks):
     Parameters
     ----------
     stacks : list of sequence of int
-        OBS_IDs of the targets of each mimic set, and of the target itself if it is
-        compared.
+        OBS_IDs of the targets of each mimic set.
+    target : sequence of int, optional
+        OBS_IDs of the targets themselves; others do not count. Default is None: all.
 
     Returns
     -------
@@ -271,7 +283,8 @@ def common_runs(stacks):
     ValueError
         If no stack has a target.
     """
-    ids = [set(it) for it in stacks]
+    every = set().union(*stacks) if target is None else set(target)
+    ids = [every & set(it) for it in stacks]
     order = sorted(range(len(ids)), key=lambda number: -len(ids[number]))
     options = [
         set.intersection(*(ids[k] for k in order[: n + 1])) for n in range(len(ids))
@@ -281,7 +294,7 @@ def common_runs(stacks):
     if not runs:
         raise ValueError("no mimic set has a run: nothing can be compared")
     left_out = tuple(k for k in range(len(ids)) if not options[best] <= ids[k])
-    _warn(runs, left_out, sorted(set.union(*ids) - options[best]))
+    _warn(runs, left_out, sorted(every - options[best]))
     return runs, left_out
 
 
@@ -298,7 +311,13 @@ def _names(numbers):
     return ", ".join(str(it) for it in numbers) or "none"
 
 
-def shared_events(mimic_sets, position, radius=0.1 * u.deg, *, energy_range=None):
+def shared_events(
+    mimic_sets: Iterable[Iterable[Observation]],
+    position: SkyCoord,
+    radius: u.Quantity = 0.1 * u.deg,
+    *,
+    energy_range: u.Quantity | None = None,
+) -> np.ndarray:
     r"""Part of the events at a position that mimic sets share.
 
     Mimics of one donor have the same events where the position is at the same place
@@ -331,7 +350,7 @@ def shared_events(mimic_sets, position, radius=0.1 * u.deg, *, energy_range=None
     return shared_part(found)
 
 
-def shared_part(events):
+def shared_part(events: Sequence[Set]) -> np.ndarray:
     """Part of its elements that each pair of sets shares, see `shared_events`."""
     shared = np.eye(len(events))
     for i, one in enumerate(events):

@@ -1,10 +1,13 @@
 """Data sets of runs, reduced by gammapy."""
 
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
+from gammapy.data import Observation
 from gammapy.datasets import MapDataset
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
@@ -102,15 +105,15 @@ def map_geometry(position, energy_edges=ENERGY_EDGES, width=WIDTH, binsz=PIXEL):
 
 
 def reduce_runs(
-    observations,
-    position,
+    observations: Iterable[Observation],
+    position: SkyCoord,
     *,
-    energy_edges=ENERGY_EDGES,
-    width=WIDTH,
-    binsz=PIXEL,
-    offset_max=OFFSET_MAX,
-    exclusion=None,
-):
+    energy_edges: u.Quantity = ENERGY_EDGES,
+    width: u.Quantity = WIDTH,
+    binsz: u.Quantity = PIXEL,
+    offset_max: u.Quantity = OFFSET_MAX,
+    exclusion: Sequence | Map | None = None,
+) -> MapDataset:
     """Stack counts and predicted background of runs around a position.
 
     Parameters

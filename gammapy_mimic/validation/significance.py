@@ -1,16 +1,21 @@
 """How significances are distributed in a sky that should be empty."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from gammapy.data import Observation
 from gammapy.datasets import MapDataset
 from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.seeds import seed_sequence
+from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import reduce_runs
 
@@ -25,7 +30,7 @@ __all__ = [
 EDGES = np.linspace(-6, 6, 61)
 
 
-def empirical_p_value(value, others):
+def empirical_p_value(value: float, others: ArrayLike) -> float:
     """Part of other experiments that reach a value, (k + 1) / (n + 1).
 
     Parameters
@@ -76,7 +81,7 @@ class SignificanceDistribution:
     image: Map = field(repr=False)
     toy_maxima: np.ndarray = field(repr=False)
 
-    def peek(self, figsize=(13, 4.5)):
+    def peek(self, figsize: tuple = (13, 4.5)) -> Figure:
         """Draw the map, and the histograms of all energies and of each energy bin.
 
         Parameters
@@ -112,7 +117,7 @@ class SignificanceDistribution:
         bins.legend(fontsize="x-small", loc="lower center")
         return figure
 
-    def plot(self, ax=None, index=0):
+    def plot(self, ax: Axes | None = None, index: int = 0) -> Axes:
         """Draw the histogram with a normal distribution and the measured one.
 
         Parameters
@@ -150,16 +155,16 @@ def _gauss(x, mean, width):
 
 
 def significance_distribution(
-    data,
+    data: MapDataset | Iterable[Observation],
     *,
-    position=None,
-    exclusion=None,
-    method="ring",
-    correlation_radius=0.1 * u.deg,
-    ring=None,
-    n_toys=50,
-    random_state=0,
-):
+    position: SkyCoord | None = None,
+    exclusion: Sequence | Map | None = None,
+    method: str = "ring",
+    correlation_radius: u.Quantity = 0.1 * u.deg,
+    ring: dict | None = None,
+    n_toys: int = 50,
+    random_state: RandomState = 0,
+) -> SignificanceDistribution:
     """Significance of each pixel of a sky that should be empty.
 
     Parameters
@@ -211,8 +216,8 @@ def significance_distribution(
             "counts and predicted background"
         )
     rng = np.random.default_rng(seed_sequence(random_state))
-    toys = [_moments(it) for it in procedure.toys(n_toys, rng)]
-    toys = np.concatenate(toys, axis=1) if toys else np.zeros((3, 0, len(maps)))
+    parts = [_moments(it) for it in procedure.toys(n_toys, rng)]
+    toys = np.concatenate([np.zeros((3, 0, len(maps))), *parts], axis=1)
     image = Map.from_geom(data.counts.geom.to_image(), data=maps[0])
     values = [it[np.isfinite(it)] for it in maps]
     table = _table(procedure.energy_edges, values, _moments(maps), toys)
@@ -271,17 +276,20 @@ class GlobalSignificance:
     mimic_maxima: np.ndarray
 
     @property
-    def p_value(self):
+    def p_value(self) -> float:
         """Global p-value by the toys, (k + 1) / (n + 1)."""
         return empirical_p_value(self.maximum, self.toy_maxima)
 
     @property
-    def p_value_mimics(self):
+    def p_value_mimics(self) -> float:
         """Global p-value by the mimic sets, (k + 1) / (n + 1)."""
         return empirical_p_value(self.maximum, self.mimic_maxima)
 
 
-def global_significance(distribution, mimics=()):
+def global_significance(
+    distribution: SignificanceDistribution,
+    mimics: Iterable[SignificanceDistribution] = (),
+) -> GlobalSignificance:
     """Largest significance of a map against toys and mimic maps (look-elsewhere).
 
     Parameters
