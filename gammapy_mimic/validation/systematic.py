@@ -57,8 +57,8 @@ class BackgroundSystematic:
         error MEAN_ERR (68 %); RMS of its scatter from donor to donor, POISSON (what of
         it is Poisson fluctuation) and the SYSTEMATIC that is left, with its error
         SYSTEMATIC_ERR (68 %) and its upper limit SYSTEMATIC_UL (95 %); LEFT_OUT, the
-        runs that are not used. A SYSTEMATIC of 0 is not seen: then the upper limit is
-        the result.
+        runs that are not used. A SYSTEMATIC that does not exceed its error is not seen:
+        then the upper limit is the result.
     correlation : `~numpy.ndarray`
         Correlation of the systematic between the bins, as far as it is seen, in the
         order of the rows without the first, shape (n, n).

@@ -202,4 +202,5 @@ def measure_tilt(by_energy: DonorRatios, energy_edges: u.Quantity) -> Tilt:
     found = scatter(tilt[:, np.newaxis], variance[:, np.newaxis])
     reference = np.exp(np.sum(weight * x) / np.sum(weight))
     names = ("MEAN", "SYSTEMATIC", "MEAN_ERR", "SYSTEMATIC_ERR", "SYSTEMATIC_UL")
-    return Tilt(*(float(found[name][0]) for name in names), float(reference))
+    values = [float(found[name][0]) for name in names]
+    return Tilt(*values, reference=float(reference))
