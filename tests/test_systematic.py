@@ -289,11 +289,11 @@ def test_wrong_counts():
         measure(counts, predicted[:-1], donors, **options)
     with pytest.raises(ValueError, match="counts must be finite and not negative"):
         measure(-counts, predicted, donors, **options)
-    with pytest.raises(ValueError, match="40 runs of 1 donors given"):
+    with pytest.raises(ValueError, match="come from 1 donors"):
         measure(counts, predicted, np.zeros(40), **options)
-    with pytest.raises(ValueError, match="none of which has counts"):
+    with pytest.raises(ValueError, match="0 of 40 runs have counts"):
         measure(0 * counts, predicted, donors, **options)
-    with pytest.raises(ValueError, match="of which 0 have a predicted background"):
+    with pytest.raises(ValueError, match="0 of 40 runs have counts"):
         measure(counts, 0 * predicted, donors, **options)
 
 
@@ -513,7 +513,7 @@ def test_background_is_integrated_finely_enough():
 
 
 def test_too_few_runs():
-    with pytest.raises(ValueError, match="1 runs of 1 donors given"):
+    with pytest.raises(ValueError, match="1 runs given"):
         background_systematic(runs_with_bias([0], 4), energy_edges=EDGES)
     with pytest.raises(ValueError, match=r"no background model.*on_off"):
         background_systematic([make_run("rad_max")])

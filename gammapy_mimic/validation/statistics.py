@@ -166,15 +166,15 @@ def scatter(ratio: ArrayLike, variance: ArrayLike) -> dict[str, np.ndarray]:
 
 
 def systematic_limits(
-    total: ArrayLike, poisson: ArrayLike, freedom: ArrayLike
+    total: np.ndarray, poisson: np.ndarray, freedom: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Systematic of a total variance that follows a chi-squared distribution.
 
     Parameters
     ----------
-    total, poisson : array-like
+    total, poisson : `~numpy.ndarray`
         Total variance as measured, and what of it is expected to be Poisson.
-    freedom : array-like
+    freedom : `~numpy.ndarray`
         Degrees of freedom of the total variance.
 
     Returns

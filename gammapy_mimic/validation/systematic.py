@@ -11,6 +11,7 @@ from gammapy.data import Observation
 from gammapy.maps import Map
 from gammapy.modeling.models import FoVBackgroundModel
 
+from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.ecsv import read_ecsv, write_ecsv
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.validation.background_prior import binwise_model, norm_tilt_model
@@ -56,8 +57,8 @@ class BackgroundSystematic:
         error MEAN_ERR (68 %); RMS of its scatter from donor to donor, POISSON (what of
         it is Poisson fluctuation) and the SYSTEMATIC that is left, with its error
         SYSTEMATIC_ERR (68 %) and its upper limit SYSTEMATIC_UL (95 %); LEFT_OUT, the
-        runs that are not used. A SYSTEMATIC of 0 is not seen: then the upper limit is
-        the result.
+        runs that are not used. A SYSTEMATIC that does not exceed its error is not seen:
+        then the upper limit is the result.
     correlation : `~numpy.ndarray`
         Correlation of the systematic between the bins, as far as it is seen, in the
         order of the rows without the first, shape (n, n).
@@ -99,7 +100,7 @@ class BackgroundSystematic:
         counts, predicted : `~numpy.ndarray`
             Counts and predicted background, shape (n_runs, n_energy) or (n_runs,
             n_energy, n_offset). A bin of a run in which no more than 5 counts are
-            predicted is not used.
+            predicted is not used, nor is a run without any counts.
         donors : array-like
             Donor of each run, shape (n_runs,).
         energy_edges : `~astropy.units.Quantity`
@@ -121,8 +122,8 @@ class BackgroundSystematic:
         Raises
         ------
         ValueError
-            If the shapes do not fit, a number is negative or not finite, there are no
-            counts, or fewer than two donors are used.
+            If the shapes do not fit, a number is negative or not finite, or fewer than
+            two donors are used.
         """
         donors = np.asarray(donors)
         data = checked_counts(
@@ -132,16 +133,17 @@ class BackgroundSystematic:
             donor_ratios(n, m, donors, predicted_variance=v)
             for n, m, v in zip(*(sums(it) for it in data), strict=True)
         )
-        if np.isfinite(field.ratio).sum() < 2:
+        used = np.concatenate(sums(data[1])[::2], axis=1) > MIN_PREDICTED
+        n_donors = np.isfinite(field.ratio).sum()
+        if n_donors < 2:
             raise ValueError(
-                f"{len(donors)} runs of {len(field.donors)} donors given, of which "
-                f"{np.isfinite(field.ratio).sum()} have a predicted background of more "
-                f"than {MIN_PREDICTED:g} counts: the scatter from donor to donor needs "
-                "at least two, and a useful one some ten; add donors, or take longer "
-                "runs, lower energies or larger offsets"
+                f"{len(donors)} runs given: {used[:, 0].sum()} of {len(donors)} runs "
+                "have counts and a predicted background of more than "
+                f"{MIN_PREDICTED:g} counts, and come from {n_donors} donors; the "
+                "scatter from donor to donor needs at least two, and a useful one some "
+                "ten: add donors, or take longer runs, lower energies or larger offsets"
             )
         table = systematic_table(field, bins, energy_edges, offset_edges)
-        used = np.concatenate(sums(data[1])[::2], axis=1) > MIN_PREDICTED
         names = donors if obs_ids is None else np.asarray(obs_ids)
         table["LEFT_OUT"] = left_out_runs(table, used, names)
         return cls(
@@ -342,14 +344,15 @@ def background_systematic(
     Raises
     ------
     ValueError
-        If there are no counts, fewer than two donors that have a predicted background
-        of more than 5 counts, or a run has no background model (`on_off` measures
-        without one).
+        If fewer than two donors have counts and a predicted background of more than 5
+        counts, or a run has no background model (`on_off` measures without one).
     """
     if offset_edges is None:
         offset_edges = [0, OFFSET_MAX.value] * u.deg
     counts, predicted, donors, names = [], [], [], []
     for observation in observations:
+        # errors name the file
+        observation = read_once(observation)
         found = count_run(observation, energy_edges, offset_edges, exclusion)
         counts.append(found[0])
         predicted.append(found[1])

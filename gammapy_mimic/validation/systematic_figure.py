@@ -10,7 +10,7 @@ def plot_systematic(table, ax):
     """Draw mean and systematic of each row of the table."""
     x = np.arange(len(table))
     mean, band = table["MEAN"], table["SYSTEMATIC"]
-    limit = np.where(band > 0, np.nan, table["SYSTEMATIC_UL"])
+    limit = np.where(band > table["SYSTEMATIC_ERR"], np.nan, table["SYSTEMATIC_UL"])
     ax.bar(x, 2 * band, 0.6, bottom=mean - band, alpha=0.3, label="systematic")
     ax.bar(
         x,

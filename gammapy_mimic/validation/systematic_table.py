@@ -75,11 +75,12 @@ def count_cells(dataset, pointing, offset_edges, mask):
 def checked_counts(counts, predicted, variance, donors, energy_edges, offset_edges):
     """Give counts, prediction and its variance as arrays (run, energy, offset).
 
+    A run without any counts is broken: nothing is predicted for it.
+
     Raises
     ------
     ValueError
-        If the shapes do not fit, a number is negative or not finite, or there are no
-        counts.
+        If the shapes do not fit, or a number is negative or not finite.
     """
     n_offset = 1 if offset_edges is None else len(offset_edges) - 1
     shape = (len(donors), len(energy_edges) - 1, n_offset)
@@ -97,8 +98,7 @@ def checked_counts(counts, predicted, variance, donors, energy_edges, offset_edg
         if not np.all(np.isfinite(data) & (data >= 0)):
             raise ValueError(f"{name} must be finite and not negative")
         checked.append(data.reshape(shape))
-    if len(donors) and not checked[0].any():
-        raise ValueError(f"{len(donors)} runs given, none of which has counts")
+    checked[1] = np.where(checked[0].any(axis=(1, 2), keepdims=True), checked[1], 0)
     return checked
 
 
@@ -106,7 +106,7 @@ def sums(data):
     """Sum an array (run, energy, offset): whole field, by energy, and all bins."""
     number = len(data)
     return (
-        data.reshape(number, -1).sum(axis=1, keepdims=True),
+        data.sum(axis=(1, 2))[:, np.newaxis],
         data.sum(axis=2),
         data.reshape(number, data.shape[1] * data.shape[2]),
     )
@@ -168,8 +168,8 @@ def left_out_runs(table, used, names):
             if "OFFSET_MIN" in table.colnames:
                 offset = f", {row['OFFSET_MIN'].value:.3g} to {row['OFFSET_MAX']:.3g}"
             log.warning(
-                "%.3g to %s%s: %d of %d runs are left out, as no more than %g counts "
-                "are predicted above their energy threshold: %s",
+                "%.3g to %s%s: %d of %d runs are left out, as they have no counts, or "
+                "no more than %g are predicted above their energy threshold: %s",
                 row["ENERGY_MIN"].value,
                 row["ENERGY_MAX"],
                 offset,
@@ -202,4 +202,5 @@ def measure_tilt(by_energy: DonorRatios, energy_edges: u.Quantity) -> Tilt:
     found = scatter(tilt[:, np.newaxis], variance[:, np.newaxis])
     reference = np.exp(np.sum(weight * x) / np.sum(weight))
     names = ("MEAN", "SYSTEMATIC", "MEAN_ERR", "SYSTEMATIC_ERR", "SYSTEMATIC_UL")
-    return Tilt(*(float(found[name][0]) for name in names), float(reference))
+    values = [float(found[name][0]) for name in names]
+    return Tilt(*values, reference=float(reference))
