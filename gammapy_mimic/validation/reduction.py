@@ -171,7 +171,10 @@ def stack_run(stacked, dataset, mask):
     """
     rows = [stacked.meta_table, dataset.meta_table]
     fov = FoVBackgroundMaker(method="scale", exclusion_mask=mask)
-    stacked.stack(fov.run(dataset.copy(name=dataset.name)))
+    scaled = fov.run(dataset.copy(name=dataset.name))
+    # gammapy would make one row of all runs
+    scaled.meta_table = None
+    stacked.stack(scaled)
     stacked.meta_table = vstack([it for it in rows if it is not None])
 
 
