@@ -61,7 +61,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
     if background and observation.bkg is None:
         raise ValueError(
             f"Run {observation.obs_id} has no background model, with which counts "
-            "could be compared; on_off compares them with reflected regions"
+            "could be compared; on_off and local_systematic(method='reflected') "
+            "need none"
         )
     fine = geom.to_image().to_cube([_fine_axis(geom.axes["energy"])])
     empty = MapDataset(counts=Map.from_geom(fine), name=f"{observation.obs_id}")
