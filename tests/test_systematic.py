@@ -16,9 +16,10 @@ from numpy.testing import assert_allclose
 
 from gammapy_mimic import MimicMaker
 from gammapy_mimic.simulation import SyntheticBackground, simulate_observation
-from gammapy_mimic.validation import BackgroundSystematic, background_systematic
-from gammapy_mimic.validation.background_prior import (
+from gammapy_mimic.validation import (
+    BackgroundSystematic,
     PrincipalComponentsNormSpectralModel,
+    background_systematic,
 )
 from gammapy_mimic.validation.reduction import reduce_run
 from gammapy_mimic.validation.statistics import (

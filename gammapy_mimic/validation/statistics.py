@@ -72,11 +72,11 @@ class DonorRatios:
 
     def without(self, number: int) -> "DonorRatios":
         """Leave out a donor, by its number; ``n_runs`` stays."""
-        parts = (
-            np.delete(data, number, axis=-2)
-            for data in (self.ratio, self.variance, self.predicted)
-        )
-        return DonorRatios(np.delete(self.donors, number), *parts, self.n_runs)
+        donors = np.delete(self.donors, number)
+        ratio = np.delete(self.ratio, number, axis=-2)
+        variance = np.delete(self.variance, number, axis=-2)
+        predicted = np.delete(self.predicted, number, axis=-2)
+        return DonorRatios(donors, ratio, variance, predicted, self.n_runs)
 
 
 def donor_ratios(
