@@ -27,7 +27,7 @@ class LocationFaker:
 
     Parameters
     ----------
-    alignment, time, irfs, crop, allow_other_telescope : optional
+    alignment, time, irfs, fov_alignment, crop, allow_other_telescope : optional
         See `~gammapy_mimic.MimicMaker`. The default ``alignment="altaz"`` keeps the
         place in the camera, ``"radec"`` that in the RA/Dec-aligned field of view.
     method, acceptance : str, optional
@@ -49,6 +49,7 @@ class LocationFaker:
         alignment: str = "altaz",
         time: str = "target",
         irfs: str = "donor",
+        fov_alignment: str | None = None,
         crop: bool = False,
         allow_other_telescope: bool = False,
         method: str = "shuffle",
@@ -59,6 +60,7 @@ class LocationFaker:
             "alignment": alignment,
             "time": time,
             "irfs": irfs,
+            "fov_alignment": fov_alignment,
             "crop": crop,
             "allow_other_telescope": allow_other_telescope,
             "random_state": random_state,

@@ -213,7 +213,7 @@ class MimicConfig(GammapyBaseConfig):
         How alike target and donor have to be.
     scramble : `ScrambleConfig` or None
         What is done with known sources of donors; None: nothing.
-    alignment, time, background, irfs, crop, allow_other_telescope
+    alignment, time, background, irfs, fov_alignment, crop, allow_other_telescope
         Arguments of `~gammapy_mimic.MimicMaker`.
     n_mimics : int
         Number of mimic sets.
@@ -234,6 +234,7 @@ class MimicConfig(GammapyBaseConfig):
     time: Literal["target", "donor"] = "target"
     background: Literal["donor", "target"] = "donor"
     irfs: Literal["donor", "target"] = "donor"
+    fov_alignment: Literal["altaz", "radec"] | None = None
     crop: StrictBool = False
     allow_other_telescope: StrictBool = False
     n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
@@ -247,7 +248,8 @@ class MimicConfig(GammapyBaseConfig):
 
     def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
-        names = "alignment time background irfs crop allow_other_telescope random_state"
+        names = "alignment time background irfs fov_alignment crop random_state "
+        names += "allow_other_telescope"
         options = {name: getattr(self, name) for name in names.split()}
         scrambler = None if self.scramble is None else self.scramble.scrambler()
         return MimicMaker(scrambler=scrambler, **options)

@@ -65,6 +65,7 @@ mimic:
     # time: target              # or donor
     # background: donor         # whose background model; or target
     # irfs: donor               # whose other IRFs; or target
+    # fov_alignment: null       # of a BKG_3D without FOVALIGN: altaz or radec
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42

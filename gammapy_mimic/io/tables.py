@@ -17,7 +17,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from gammapy_mimic.io.files import PRIMARY
+from gammapy_mimic.io.files import BLOCK, PRIMARY, table_hdu
 
 __all__ = ["changed_header", "read_cards", "read_table", "table_content"]
 
@@ -33,6 +33,9 @@ _LAYOUT = re.compile(
 
 _VALUES = (str, bool, int, float, complex, fits.card.Undefined)
 _COMMENTARY = {"COMMENTS": "COMMENT", "COMMENT": "COMMENT", "HISTORY": "HISTORY"}
+
+_CARD = 80
+"""Characters of a card."""
 
 _LINE = 72
 """Characters that a COMMENT or HISTORY card holds."""
@@ -106,12 +109,22 @@ def read_table(hdu):
     Returns
     -------
     table : `~astropy.table.Table`
-        Scaled values, masked where the file has its TNULL.
+        Scaled values, masked where the file has its TNULL; without metadata.
     """
+    # astropy would understand all cards of the run only to put them into the metadata
+    blocks = bytes(hdu.header_bytes).decode("ascii", "replace")
+    cards = [blocks[i : i + _CARD] for i in range(0, len(blocks), _CARD)]
+    kept = [card for card in cards if card.strip() and _is_layout(card[:8].rstrip())]
+    header = _padded("".join(kept))
     with warnings.catch_warnings():
         # units that astropy does not know are passed through as text
         warnings.simplefilter("ignore", u.UnitsWarning)
-        return Table.read(hdu.table_hdu())
+        return Table.read(table_hdu((header, hdu.data)))
+
+
+def _padded(header):
+    """Blocks of a header."""
+    return header.ljust(-(-len(header) // BLOCK) * BLOCK).encode("ascii", "replace")
 
 
 def changed_header(header, changes, removed=()):
@@ -162,44 +175,52 @@ def table_content(columns, cards, *, name, label):
     encoded = [_encoded(key, column, label) for key, column in columns.items()]
     hdu = fits.BinTableHDU.from_columns([it for it in encoded if it is not None])
     hdu.name = name
-    hdu.header.extend(_make_cards(cards, f"{label}, {name}"), end=True)
     stream = BytesIO()
-    hdu.writeto(stream)
+    # what is made here need not be verified, which takes as long as all the rest
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(stream, output_verify="ignore")
     content = stream.getvalue()[len(PRIMARY) :]
-    size = len(hdu.header.tostring())
-    return content[:size], content[size:]
+    text = hdu.header.tostring(endcard=False, padding=False)
+    size = -(-(len(text) + _CARD) // BLOCK) * BLOCK
+    text += "".join(_images(cards, f"{label}, {name}")) + "END".ljust(_CARD)
+    return _padded(text), content[size:]
 
 
-def _make_cards(cards, label):
-    """Cards of a header; commentary comes last."""
+def _images(cards, label):
+    """Write the cards of a header; commentary comes last."""
     made, commentary = [], []
     for key, value in cards.items():
-        if key in _COMMENTARY:
-            commentary += [(key, text) for text in np.atleast_1d(value).tolist()]
-            continue
         values = value if isinstance(value, list) else [value]
-        made += [_make_card(key, item, label) for item in values]
-    lines = (line for key, text in commentary for line in _lines(key, text, label))
-    return [*(card for card in made if card is not None), *lines]
+        if key in _COMMENTARY:
+            commentary += [_lines(key, text, label) for text in values]
+        else:
+            made += [_image(key, item, label) for item in values]
+    return [*made, *commentary]
 
 
-def _make_card(keyword, value, label):
-    """One card, or None with a warning."""
+def _image(keyword, value, label):
+    """One card as text; nothing, with a warning, for what a card cannot hold."""
     reason, value = None, _plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         reason = str(value)
     elif not isinstance(value, _VALUES):
         reason = f"a {type(value).__name__}"
     if reason is None:
-        is_long = len(keyword) > 8 or not re.fullmatch("[A-Z0-9_-]+", keyword)
         try:
-            card = fits.Card(f"HIERARCH {keyword}" if is_long else keyword, value)
-            str(card)  # which fails for what does not fit into a card
-            return card
+            # numbers such as TSTART are others in each run, and 0.0 == -0.0
+            is_float = isinstance(value, float)
+            image = _card_image.__wrapped__ if is_float else _card_image
+            return image(keyword, value)
         except ValueError as error:
             reason = str(error)
     log.warning("%s: %s is left out, a card cannot hold %s.", label, keyword, reason)
-    return None
+    return ""
+
+
+@functools.lru_cache(maxsize=10_000, typed=True)
+def _card_image(keyword, value):
+    """Write a card; texts and integers come again and again."""
+    is_long = len(keyword) > 8 or not re.fullmatch("[A-Z0-9_-]+", keyword)
+    return str(fits.Card(f"HIERARCH {keyword}" if is_long else keyword, value))
 
 
 def _plain(value):
@@ -224,7 +245,7 @@ def _lines(keyword, text, label):
         log.warning("%s: characters other than ASCII in %s become '?'.", label, keyword)
         text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
     starts = range(0, max(len(text), 1), _LINE)
-    return [fits.Card(keyword, text[i : i + _LINE]) for i in starts]
+    return "".join(f"{keyword:8}{text[i : i + _LINE]:{_LINE}}" for i in starts)
 
 
 def _encoded(name, column, label):

@@ -31,6 +31,7 @@ __all__ = ["LocalCounts", "LocalSystematic", "local_systematic"]
 log = logging.getLogger(__name__)
 
 METHODS = ("background", "ring", "reflected")
+NUMBERS = ("MEAN", "MEAN_ERR", "SYSTEMATIC", "SYSTEMATIC_ERR", "SYSTEMATIC_UL")
 RADII = [0.1, 0.2, 0.3, 0.5, 0.7, 1] * u.deg
 PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
 """Of the smallest circle; a model takes care of what pixels cut off, others do not."""
@@ -260,14 +261,7 @@ class LocalCounts:
         n_runs = sum(map(len, kept))
         row = {"N_RUNS": n_runs, "N_DONORS": len(kept)}
         if len(kept) < 2:
-            names = (
-                "MEAN",
-                "MEAN_ERR",
-                "SYSTEMATIC",
-                "SYSTEMATIC_ERR",
-                "SYSTEMATIC_UL",
-            )
-            return row | dict.fromkeys(names, np.nan)
+            return row | dict.fromkeys(NUMBERS, np.nan)
         places = [np.concatenate(runs, axis=1) for runs in kept]
         total, poisson, freedom = _scatter(places)
         if self.method == "reflected":
@@ -284,9 +278,7 @@ def _places(position, pointing, radius, offset_max):
     """Position, and further ones of the same offset whose circles do not overlap."""
     offset = pointing.separation(position)
     if offset + radius > offset_max + 1e-6 * u.deg:
-        return (
-            position[np.newaxis][:0] if position.shape else SkyCoord([], [], unit="deg")
-        )
+        return SkyCoord([], [], unit="deg")
     number = 1
     if radius < offset:
         # centres are two radii from each other, but for a thousandth

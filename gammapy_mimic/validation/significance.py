@@ -96,7 +96,8 @@ class SignificanceDistribution:
         """
         figure = Figure(figsize=figsize, layout="constrained")
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
-        self.image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
+        image = self.image.get_image_by_idx((0,))
+        image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
         figure.colorbar(ax.images[-1], ax=ax, label="Significance")
         self.plot(figure.add_subplot(132))
         bins = figure.add_subplot(133)
@@ -218,7 +219,7 @@ def significance_distribution(
     rng = np.random.default_rng(seed_sequence(random_state))
     parts = [_moments(it) for it in procedure.toys(n_toys, rng)]
     toys = np.concatenate([np.zeros((3, 0, len(maps))), *parts], axis=1)
-    image = Map.from_geom(data.counts.geom.to_image(), data=maps[0])
+    image = Map.from_geom(data.counts.geom.squash("energy"), data=maps[:1])
     values = [it[np.isfinite(it)] for it in maps]
     table = _table(procedure.energy_edges, values, _moments(maps), toys)
     return SignificanceDistribution(values, table, image, toys[2])
@@ -304,7 +305,7 @@ def global_significance(
     significance : `GlobalSignificance`
         Global significance.
     """
-    image = distribution.image
+    image = distribution.image.get_image_by_idx((0,))
     largest = np.unravel_index(np.nanargmax(image.data), image.data.shape)
     position = image.geom.pix_to_coord(largest[::-1])
     return GlobalSignificance(
