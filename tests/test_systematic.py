@@ -13,12 +13,14 @@ from gammapy.modeling import Fit
 from gammapy.modeling.models import Models
 from helpers.runs import make_run
 from numpy.testing import assert_allclose
+from truth.prior import pulls
 
 from gammapy_mimic import MimicMaker
 from gammapy_mimic.simulation import SyntheticBackground, simulate_observation
-from gammapy_mimic.validation import BackgroundSystematic, background_systematic
-from gammapy_mimic.validation.background_prior import (
+from gammapy_mimic.validation import (
+    BackgroundSystematic,
     PrincipalComponentsNormSpectralModel,
+    background_systematic,
 )
 from gammapy_mimic.validation.reduction import reduce_run
 from gammapy_mimic.validation.statistics import (
@@ -419,6 +421,16 @@ def test_prior_in_a_fit(common, kind):
     """Few counts say little against the prior, many overrule it."""
     assert fitted(common, kind, 0.01) == pytest.approx(common.table["MEAN"][0], abs=0.1)
     assert fitted(common, kind, 1e5) == pytest.approx(1.3, abs=0.01)
+
+
+def test_errors_of_a_flux():
+    """Pulls of 20 fits, in part of tests/truth/prior.py: their width is known to 16 %.
+
+    Control: with the background as it is on average the errors are far too small.
+    """
+    truth = {"n_donors": 20, "norm": 0.1}
+    assert 0.6 < pulls(2, 20, **truth).std() < 1.5
+    assert pulls(2, 10, frozen=True, **truth).std() > 2
 
 
 # --- runs --------------------------------------------------------------------------

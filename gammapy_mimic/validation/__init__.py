@@ -7,6 +7,9 @@ at a target unless it is handed one.
 `significance`, `position` and `field` measure on them, with `statistics`.
 """
 
+from gammapy_mimic.validation.background_prior import (
+    PrincipalComponentsNormSpectralModel,
+)
 from gammapy_mimic.validation.field import FieldChecks, field_checks
 from gammapy_mimic.validation.local import LocalSystematic, local_systematic
 from gammapy_mimic.validation.on_off import OnOffCounts, on_off
@@ -33,6 +36,7 @@ __all__ = [
     "GlobalSignificance",
     "LocalSystematic",
     "OnOffCounts",
+    "PrincipalComponentsNormSpectralModel",
     "SignificanceDistribution",
     "TargetSignificance",
     "background_systematic",

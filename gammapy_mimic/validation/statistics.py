@@ -70,13 +70,15 @@ class DonorRatios:
     predicted: np.ndarray
     n_runs: np.ndarray
 
-    def without(self, number: int) -> "DonorRatios":
-        """Leave out a donor, by its number; ``n_runs`` stays."""
-        parts = (
-            np.delete(data, number, axis=-2)
+    def leave_one_out(self) -> "DonorRatios":
+        """Leave out each donor in turn: one more axis in front; ``n_runs`` stays."""
+        number = len(self.donors)
+        kept = np.array([np.delete(np.arange(number), k) for k in range(number)])
+        ratio, variance, predicted = (
+            np.moveaxis(data[..., kept, :], -3, 0)
             for data in (self.ratio, self.variance, self.predicted)
         )
-        return DonorRatios(np.delete(self.donors, number), *parts, self.n_runs)
+        return DonorRatios(self.donors[kept], ratio, variance, predicted, self.n_runs)
 
 
 def donor_ratios(
@@ -315,7 +317,7 @@ def jackknife_error(function, ratios: DonorRatios) -> np.ndarray:
     Parameters
     ----------
     function : callable
-        Takes a `DonorRatios` and returns an array.
+        Takes `DonorRatios` and returns an array, with their axes in front.
     ratios : `DonorRatios`
         Ratios of K donors.
 
@@ -326,7 +328,7 @@ def jackknife_error(function, ratios: DonorRatios) -> np.ndarray:
         Statist. 9, 586).
     """
     number = len(ratios.donors)
-    found = np.array([function(ratios.without(k)) for k in range(number)])
+    found = function(ratios.leave_one_out())
     return np.sqrt((number - 1) * found.var(axis=0))
 
 

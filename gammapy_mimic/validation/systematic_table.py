@@ -201,6 +201,12 @@ def measure_tilt(by_energy: DonorRatios, energy_edges: u.Quantity) -> Tilt:
     variance = np.where(np.isfinite(tilt), variance, np.nan)
     found = scatter(tilt[:, np.newaxis], variance[:, np.newaxis])
     reference = np.exp(np.sum(weight * x) / np.sum(weight))
-    names = ("MEAN", "SYSTEMATIC", "MEAN_ERR", "SYSTEMATIC_ERR", "SYSTEMATIC_UL")
-    values = [float(found[name][0]) for name in names]
-    return Tilt(*values, reference=float(reference))
+    value = {name: float(it[0]) for name, it in found.items()}
+    return Tilt(
+        mean=value["MEAN"],
+        systematic=value["SYSTEMATIC"],
+        mean_err=value["MEAN_ERR"],
+        systematic_err=value["SYSTEMATIC_ERR"],
+        systematic_ul=value["SYSTEMATIC_UL"],
+        reference=float(reference),
+    )

@@ -67,13 +67,25 @@ def fitted_flux(rng, model, factor, scale):
     return (spectrum.amplitude.value - AMPLITUDE) / spectrum.amplitude.error
 
 
-def pulls(seed, n_fits, *, n_donors, kind="norm-tilt", uses=1, n_runs=1, **truth):
-    """Pulls of the flux in many experiments."""
+def pulls(
+    seed,
+    n_fits,
+    *,
+    n_donors,
+    kind="norm-tilt",
+    uses=1,
+    n_runs=1,
+    frozen=False,
+    **truth,
+):
+    """Pulls of the flux in many experiments; ``frozen``: with the mean background."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(n_fits):
         systematic = measured(rng, n_donors, uses, **truth)
         model = systematic.to_model("stack", kind, n_runs=n_runs)
+        for parameter in model.parameters if frozen else ():
+            parameter.frozen, parameter.prior = True, None
         factor = factors(rng, n_runs, **truth).mean(axis=0)
         found.append(fitted_flux(rng, model, factor, scale=10))
     return np.array(found)
