@@ -12,8 +12,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from gammapy.data import DataStore
-from gammapy.datasets import MapDataset
-from gammapy.makers import MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.pbar import progress_bar
 from gammapy.utils.scripts import make_path
@@ -30,6 +28,7 @@ from gammapy_mimic.plotting import plot_mimic, plot_scramble
 from gammapy_mimic.scramble.residuals import scramble_residuals, scramble_seed
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.simulation import simulate_datastore
+from gammapy_mimic.validation import reduction
 from gammapy_mimic.writer import write_datastore
 
 __all__ = ["reduce_run", "run_demo"]
@@ -262,15 +261,9 @@ def reduce_run(observation):
     """
     pointing = observation.get_pointing_icrs(observation.tmid)
     axis = MapAxis.from_energy_bounds(*ENERGY_RANGE, nbin=6)
-    axis_true = MapAxis.from_energy_bounds(
-        *ENERGY_RANGE * [0.5, 2], nbin=10, name="energy_true"
-    )
     geom = WcsGeom.create(
         skydir=pointing.icrs, width=2 * OFFSET_MAX, binsz=0.1, axes=[axis], proj="TAN"
     )
-    empty = MapDataset.create(geom, energy_axis_true=axis_true)
-    maker = MapDatasetMaker(selection=["counts", "background"])
-    safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=OFFSET_MAX)
-    dataset = safe.run(maker.run(empty, observation), observation)
+    dataset = reduction.reduce_run(observation, geom, offset_max=OFFSET_MAX)
     mask = dataset.mask_safe.data
     return int(dataset.counts.data[mask].sum()), dataset.background.data[mask].sum()

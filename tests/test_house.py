@@ -32,14 +32,7 @@ TOO_LONG = {
 NOT_ANNOTATED = {
     "MimicMaker",
     "validation.BackgroundSystematic",
-    "validation.FieldChecks",
-    "validation.SignificanceDistribution",
-    "validation.TargetSignificance",
     "validation.background_systematic",
-    "validation.field_checks",
-    "validation.reduce_runs",
-    "validation.significance_distribution",
-    "validation.target_significance",
 }
 
 

@@ -24,6 +24,7 @@ import os
 import re
 from functools import lru_cache
 from inspect import signature
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
