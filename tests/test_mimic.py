@@ -699,6 +699,40 @@ def test_pairs_from_a_table():
         maker.run_pairs(runs, runs, [(3, 99)])
     with pytest.raises(ValueError, match="no column DONOR_OBS_ID"):
         maker.run_pairs(runs, runs, pairs[["TARGET_OBS_ID"]])
+    for options, known in (
+        ((pairs, 2), "0, 1"),
+        (([(3, 4)], 1), "0"),
+        ((pairs[:0], 0), "none"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"not a set of the pairs, which are {known}$"
+        ):
+            maker.run_pairs(runs, runs, options[0], mimic_set=options[1])
+
+
+def test_runs_of_pairs_in_lists_and_dicts():
+    runs = [make_run("full", obs_id=k, n_events=9) for k in (3, 4)]
+    maker, by_id = MimicMaker(), {run.obs_id: run for run in runs}
+    for targets, donors in ((runs, by_id), (tuple(runs), Observations(runs))):
+        for pairs in ([(3, 4)], {3: 4}):
+            (mimic,) = maker.run_pairs(targets, donors, pairs)
+            assert (mimic.obs_id, mimic.events.table.meta["MIM_DON"]) == (3, 4)
+    assert len(maker.run_pairs(runs, {"4": runs[1]}, {3: 4})) == 1
+    with pytest.raises(ValueError, match=r"donors\[7\] is run 4: the keys must be"):
+        maker.run_pairs(runs, {7: runs[1]}, [(3, 4)])
+    for wrong in (runs[0], None, ["3"], 3):
+        with pytest.raises(
+            TypeError, match=r"targets = .* list or dict of observations"
+        ):
+            maker.run_pairs(wrong, runs, [(3, 4)])
+
+
+@pytest.mark.parametrize("collection", [list, Observations])
+def test_runs_of_equal_ids_are_refused(collection):
+    # halves of a run, as select_time makes them, have its OBS_ID
+    runs = [make_run("full", obs_id=k, n_events=9) for k in (3, 4, 4, 3)]
+    with pytest.raises(ValueError, match="donors: OBS_ID 3, 4 is duplicated"):
+        MimicMaker().run_pairs(runs[:2], collection(runs), [(3, 4)])
 
 
 def test_pairs_from_data_stores(tmp_path):

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import numbers
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
 from gammapy_mimic.mimic.background import state_alignment, turn_background
+from gammapy_mimic.mimic.lookup import RunsById
 from gammapy_mimic.mimic.provenance import mimic_header
 from gammapy_mimic.sky.positions import EventPositions
 
@@ -227,11 +229,13 @@ class MimicMaker(Maker):
 
         Parameters
         ----------
-        targets, donors : `~gammapy.data.Observations` or `~gammapy.data.DataStore`
-            Runs, found by OBS_ID.
-        pairs : `~astropy.table.Table` or list of tuple
+        targets, donors : `~gammapy.data.Observations`, `~gammapy.data.DataStore`, \
+list or dict of `~gammapy.data.Observation`
+            Runs, found by OBS_ID, which the keys of a dict have to be, too.
+        pairs : `~astropy.table.Table`, list of tuple or dict
             Table with columns TARGET_OBS_ID, DONOR_OBS_ID (masked where a target
-            has no donor: skipped) and perhaps MIMIC_SET, or (target, donor) OBS_IDs.
+            has no donor: skipped) and perhaps MIMIC_SET; or (target, donor) OBS_IDs,
+            or donor by target, of one set, 0.
         mimic_set : int, optional
             Make only the mimics of this set. Default is None, which makes all.
 
@@ -240,13 +244,22 @@ class MimicMaker(Maker):
         mimics : `~gammapy.data.Observations`
             One mimic a pair, in the order of the pairs. Mimics of several sets have
             the same OBS_IDs, and each set needs a data store of its own.
+
+        Raises
+        ------
+        TypeError
+            If targets or donors are not collections of observations.
+        ValueError
+            If an OBS_ID of targets or donors is duplicated, a run is not there, or
+            the pairs have no such mimic set.
         """
+        targets, donors = RunsById(targets, "targets"), RunsById(donors, "donors")
+        _check_mimic_set(mimic_set, pairs)
         mimics = []
         for target_id, donor_id, number in _rows(pairs):
             if mimic_set is not None and number != mimic_set:
                 continue
-            target = _find_run(targets, target_id, "targets")
-            donor = _find_run(donors, donor_id, "donors")
+            target, donor = targets.find(target_id), donors.find(donor_id)
             mimics.append(self.run(target, donor, mimic_set=number))
         return Observations(mimics)
 
@@ -437,7 +450,8 @@ def _common_energy_range(*runs):
 def _rows(pairs):
     """(target, donor, mimic set) of each pair that has a donor."""
     if not hasattr(pairs, "colnames"):
-        yield from ((int(target), int(donor), 0) for target, donor in pairs)
+        rows = pairs.items() if isinstance(pairs, Mapping) else pairs
+        yield from ((int(target), int(donor), 0) for target, donor in rows)
         return
     missing = {"TARGET_OBS_ID", "DONOR_OBS_ID"} - set(pairs.colnames)
     if missing:
@@ -450,11 +464,13 @@ def _rows(pairs):
         yield int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
 
 
-def _find_run(runs, obs_id, name):
-    if isinstance(runs, Observations):
-        if str(obs_id) not in runs.ids:
-            raise ValueError(f"pairs names run {obs_id}, which is not in {name}")
-        return runs[str(obs_id)]
-    if obs_id not in runs.obs_ids:
-        raise ValueError(f"pairs names run {obs_id}, which is not in {name}")
-    return runs.obs(obs_id, required_irf="all-optional")
+def _check_mimic_set(mimic_set, pairs):
+    """Raise an error for a mimic set that the pairs do not have."""
+    known = {0}
+    if "MIMIC_SET" in getattr(pairs, "colnames", ()):
+        known = {int(number) for number in pairs["MIMIC_SET"]}
+    if mimic_set is not None and mimic_set not in known:
+        raise ValueError(
+            f"mimic_set = {mimic_set!r}: is not a set of the pairs, which are "
+            f"{', '.join(map(str, sorted(known))) or 'none'}"
+        )
