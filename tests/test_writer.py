@@ -207,6 +207,29 @@ def test_missing_class_cards_are_added_to_a_copied_irf(tmp_path):
         assert_same_run(run, new)
 
 
+@pytest.mark.filterwarnings("ignore:.*did not parse as fits unit")
+def test_copied_irfs_of_older_files_become_gadf(tmp_path):
+    # as those of CTA-1DC
+    run = runs.open_raw("full", tmp_path / "raw", n_events=3)[0]
+    older = {"HDUCLASS": "OGIP", "HDUDOC": "???", "HDUCLAS1": "RESP", "HDUVERS": 0.2}
+    with fits.open(tmp_path / "raw" / "run_1.fits", mode="update") as hdus:
+        for hdu in hdus[3:]:
+            hdu.header.update(older)
+            hdu.header["HDUCLAS4"] = hdu.header["HDUCLAS4"].rpartition("_")[2]
+        names = hdus["ENERGY DISPERSION"].header
+        for key in names["TTYPE*"]:
+            names[key] = names[key].replace("ENERG_", "ETRUE_")
+        cards = hdus["BACKGROUND"].header
+        number = next(key[5:] for key in cards["TTYPE*"] if cards[key] == "BKG")
+        cards[f"TTYPE{number}"], cards[f"TUNIT{number}"] = "BGD", "1/s/MeV/sr"
+    store = write_datastore([run], tmp_path / "new")
+    findings = check_datastore(tmp_path / "new")
+    assert not len(findings), findings
+    assert len(check_datastore(tmp_path / "raw")["HDU"]) > 10  # what was there before
+    for new in read_back(store):
+        assert_same_run(run, new)
+
+
 @pytest.mark.parametrize("touched", [False, True])
 @pytest.mark.parametrize("kind", runs.POINT_LIKE)
 @pytest.mark.parametrize("held", ["lazy", "memory"])

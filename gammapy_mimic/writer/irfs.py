@@ -2,14 +2,23 @@
 
 from dataclasses import dataclass
 
+from astropy import units as u
 from gammapy.irf import FoVAlignment, ParametricPSF
 
+from gammapy_mimic.checks.standard import COLUMN_ALIASES
 from gammapy_mimic.data import compat
 from gammapy_mimic.io.gadf import HDUDOC, HDUVERS
 from gammapy_mimic.io.header import changed_header, read_cards
 from gammapy_mimic.io.tables import table_content
 
 __all__ = ["OutputHDU", "irf_hdus"]
+
+_OLD_NAMES = {old: name for name, old in COLUMN_ALIASES.items()}
+
+_BACKGROUND_COLUMNS = ("BKG", "BGD")
+
+_BACKGROUND_UNIT = "s-1 MeV-1 sr-1"
+"""What gammapy takes where the unit of a background model cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +99,7 @@ def _find(location, obs_id):
 def _copied(name, location, hdu, cards, obs_id, used):
     """HDU copied from a file, with as few cards changed as possible."""
     hdu_class = location.hdu_class
-    keywords = _class_keywords(hdu_class, obs_id)
-    changes = {key: keywords[key] for key in keywords if key not in hdu.header}
-    if str(hdu.header.get("HDUCLAS4", "")).lower() != hdu_class:
-        changes["HDUCLAS4"] = keywords["HDUCLAS4"]
+    changes = _corrections(hdu, hdu_class, obs_id)
     if "OBS_ID" in hdu.header:
         changes["OBS_ID"] = obs_id
     if isinstance(hdu.header.get("RAD_MAX"), int):
@@ -103,6 +109,39 @@ def _copied(name, location, hdu, cards, obs_id, used):
     if not extname or extname.upper() in used:
         extname = changes["EXTNAME"] = _free_name(hdu_class, used)
     return OutputHDU(extname, name, hdu_class, (_changed(hdu, changes), hdu.data))
+
+
+def _corrections(hdu, hdu_class, obs_id):
+    """Cards by which an HDU says in GADF's words what gammapy takes it for.
+
+    IRFs of CTA-1DC have HDUCLASS 'OGIP', HDUCLAS4 '2D', columns of older names, and a
+    unit that cannot be read.
+    """
+    old, keywords = hdu.header, _class_keywords(hdu_class, obs_id)
+    changes = {key: keywords[key] for key in keywords if key not in old}
+    said = {key: str(old.get(key, "")).strip().upper() for key in keywords}
+    if said["HDUCLASS"] != "GADF":
+        changes |= {key: keywords[key] for key in ("HDUCLASS", "HDUDOC")}
+    for key in ("HDUCLAS1", "HDUCLAS2", "HDUCLAS4"):
+        # the PSF of some files has the name that GADF gives elsewhere
+        if said[key] not in (keywords[key], keywords[key].removeprefix("R")):
+            changes[key] = keywords[key]
+    if not isinstance(old.get("HDUVERS", HDUVERS), str):
+        changes["HDUVERS"] = str(old["HDUVERS"])
+    names = hdu.astropy_hdu.columns.names
+    for number, name in enumerate(names, start=1):
+        if name in _OLD_NAMES and _OLD_NAMES[name] not in names:
+            changes[f"TTYPE{number}"] = _OLD_NAMES[name]
+        if name in _BACKGROUND_COLUMNS and not _is_unit(old.get(f"TUNIT{number}")):
+            changes[f"TUNIT{number}"] = _BACKGROUND_UNIT
+    return changes
+
+
+def _is_unit(text):
+    if not str(text or "").strip():
+        return False
+    unit = u.Unit(text, parse_strict="silent")
+    return not isinstance(unit, u.UnrecognizedUnit)
 
 
 def _changed(hdu, changes):
