@@ -23,7 +23,9 @@ class LocationFaker:
 
     A front for those who work with single files: a file goes in, a file comes out.
     `~gammapy_mimic.MimicMaker` and `~gammapy_mimic.AnnulusScrambler` do the work. IRFs
-    that nobody changes are passed through byte for byte.
+    that nobody changes are passed through byte for byte, and so are HDUs of the file
+    that gives the IRFs which are neither events, good time intervals nor IRFs of GADF.
+    POINTING is left out: it holds for the other field.
 
     Parameters
     ----------
@@ -114,8 +116,8 @@ class LocationFaker:
         OSError
             If an input is missing or not a FITS file, or the output exists.
         ValueError
-            If a file is not a DL3 file, the runs are not compatible, or the output
-            is one of the inputs.
+            If a file is not a DL3 file, the runs are not compatible, the output is
+            one of the inputs, or the target has no background model to copy.
         """
         inputs = [make_path(source_file), make_path(faked_file)]
         output = make_path(output_name)
@@ -124,13 +126,23 @@ class LocationFaker:
             raise ValueError(f"output_name = {str(output)!r}: is one of the inputs")
         if output.exists() and not overwrite:
             raise FileExistsError(f"{output} exists; use overwrite=True")
+        if copy_background and compat.irf(runs[0], "bkg") is None:
+            raise ValueError(
+                f"copy_background = True: {inputs[0]} has no background model "
+                "(HDUCLAS1 RESPONSE, HDUCLAS2 BKG)"
+            )
+        giver = inputs[0 if self._mimic["irfs"] == "target" else 1]
+        others, left_out = compat.other_hdus(giver)
+        for name in left_out:
+            log.warning("%s: HDU %s is left out: it is of another field", giver, name)
         maker = MimicMaker(
             background="target" if copy_background else "donor",
             scrambler=self._make_scrambler(scramble_point, scramble_theta),
             **self._mimic,
         )
         mimic = maker.run(*runs)
-        write_run(mimic, output, overwrite=overwrite)
+        _warn_of_missing_irfs(mimic, inputs)
+        write_run(mimic, output, overwrite=overwrite, other_hdus=others)
         return mimic
 
     def _make_scrambler(self, sources, theta):
@@ -138,3 +150,21 @@ class LocationFaker:
             return None
         theta = theta if isinstance(theta, u.Quantity | str) else theta * u.deg
         return AnnulusScrambler(sources, theta=theta, **self._scramble)
+
+
+def _warn_of_missing_irfs(mimic, inputs):
+    """Name the IRFs that an analysis of a mimic may need and that are not there."""
+    irfs = {name for name, irf in compat.irfs(mimic).items() if irf is not None}
+    cards = compat.irf_keywords(mimic, "aeff") or {}
+    wanted = ["aeff", "edisp", "psf", "bkg"]
+    if str(cards.get("HDUCLAS3", "")).strip().upper() == "POINT-LIKE":
+        wanted = ["aeff", "edisp", *(["rad_max"] if "RAD_MAX" not in cards else [])]
+    missing = [name for name in wanted if name not in irfs]
+    if missing:
+        log.warning(
+            "run %s: %s and %s give the mimic no %s, which are found by HDUCLAS1 "
+            "RESPONSE, HDUCLAS2 and HDUCLAS4 of their HDUs",
+            mimic.obs_id,
+            *inputs,
+            ", ".join(missing),
+        )

@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import Observation
-from helpers.runs import KINDS, POINTING, specification, write_file
+from helpers.runs import KINDS, POINT_LIKE, POINTING, specification, write_file
 from numpy.testing import assert_allclose, assert_array_equal
 
 from gammapy_mimic import LocationFaker, MimicMaker
@@ -104,6 +104,59 @@ def test_every_kind_of_run(kind, files, tmp_path):
     read = compat.open_run(output)
     assert_array_equal(read.events.table["DEC"], mimic.events.table["DEC"])
     assert set(raw_data(output)) == set(raw_data(paths[1]))
+
+
+def test_unknown_hdus_are_copied_byte_for_byte(files, tmp_path, caplog):
+    target, donor = files("full")
+    with fits.open(donor, mode="update") as hdus:
+        for name in ("POINT SPREAD FUNCTION", "BACKGROUND"):
+            for key in list(hdus[name].header["HDUCLAS*"]):
+                del hdus[name].header[key]
+        cuts = fits.BinTableHDU.from_columns(
+            [fits.Column("CUT", "D", array=np.array([0.7]))], name="GH_CUTS"
+        )
+        cuts.header["HDUCLAS1"], cuts.header["HDUCLAS2"] = "RESPONSE", "GH_CUTS"
+        image = fits.ImageHDU(np.arange(6.0).reshape(2, 3), name="MAP")
+        pointing = cuts.copy()
+        pointing.name, pointing.header["HDUCLAS1"] = "POINTING", "POINTING"
+        for hdu in (cuts, image, pointing):
+            hdus.append(hdu)
+    LocationFaker().convert_fov(target, donor, tmp_path / "mimic.fits")
+    names = "POINT SPREAD FUNCTION", "BACKGROUND", "GH_CUTS", "MAP"
+    for name in names:
+        assert whole_hdu(tmp_path / "mimic.fits", name) == whole_hdu(donor, name)
+    with fits.open(tmp_path / "mimic.fits") as hdus:
+        assert [hdu.name for hdu in hdus[5:]] == list(names)
+    assert "HDU POINTING is left out" in caplog.text
+    assert "give the mimic no psf, bkg, which are" in caplog.text
+
+    # with the target's IRFs, what belongs to them comes from there
+    caplog.clear()
+    own = LocationFaker(irfs="target")
+    own.convert_fov(target, donor, tmp_path / "mimic.fits", overwrite=True)
+    with fits.open(tmp_path / "mimic.fits") as hdus:
+        assert "GH_CUTS" not in hdus
+    assert "give the mimic no bkg, which" in caplog.text
+    with pytest.raises(
+        ValueError, match=r"copy_background = True: .* has no background"
+    ):
+        LocationFaker().convert_fov(
+            donor, target, tmp_path / "x.fits", copy_background=True
+        )
+    assert not (tmp_path / "x.fits").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", *POINT_LIKE])
+def test_nothing_is_said_of_irfs_that_are_all_there(kind, files, tmp_path, caplog):
+    LocationFaker().convert_fov(*files(kind), tmp_path / "mimic.fits")
+    assert "give the mimic no" not in caplog.text
+
+
+def whole_hdu(path, name):
+    """Bytes of an HDU, header and padding included."""
+    with fits.open(path, memmap=False) as hdulist:
+        place = hdulist[name].fileinfo()
+    return path.read_bytes()[place["hdrLoc"] : place["datLoc"] + place["datSpan"]]
 
 
 def test_wrong_input(files, tmp_path):

@@ -225,7 +225,11 @@ class MimicWriter:
 
 
 def write_run(
-    observation: Observation, path: PathLike, *, overwrite: bool = False
+    observation: Observation,
+    path: PathLike,
+    *,
+    overwrite: bool = False,
+    other_hdus: Iterable[Any] = (),
 ) -> None:
     """Write one observation to one file, without index tables.
 
@@ -238,6 +242,8 @@ def write_run(
         ``.gz``.
     overwrite : bool, optional
         Whether an existing file may be replaced. Default is False.
+    other_hdus : iterable of `~gammapy_mimic.io.files.SourceHDU`, optional
+        HDUs that come last, byte for byte. Default is none.
 
     Raises
     ------
@@ -249,13 +255,15 @@ def write_run(
     """
     path = make_path(path)
     _check_new(path, overwrite)
-    _write_run(observation, path)
+    _write_run(observation, path, other_hdus=other_hdus)
 
 
-def _write_run(observation, path, *, before=None):
+def _write_run(observation, path, *, before=None, other_hdus=()):
     """Write the file of a run; gives its size, and what `run_hdus` gives."""
     header, n_events, hdus = run_hdus(observation)
     pieces = [PRIMARY, *itertools.chain(*(hdu.content for hdu in hdus))]
+    for hdu in other_hdus:
+        pieces += [hdu.header_bytes, hdu.data]
     if path.suffix == ".gz":
         pieces = [compress(b"".join(pieces))]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from gammapy_mimic.data.compat.locations import (
     FileLocation,
     LazyLocation,
     open_run,
+    other_hdus,
     read_once,
 )
 from gammapy_mimic.data.compat.parts import (
@@ -59,6 +60,7 @@ __all__ = [
     "mirrored",
     "mirrored_background",
     "open_run",
+    "other_hdus",
     "part",
     "rad_max_table",
     "read_once",

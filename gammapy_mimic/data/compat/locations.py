@@ -15,7 +15,7 @@ from gammapy_mimic.data.compat.response import mirrored_background, to_gadf_alig
 from gammapy_mimic.data.header import events_header
 from gammapy_mimic.io.files import SourceHDU, error_context, fits_file
 
-__all__ = ["FileLocation", "LazyLocation", "open_run", "read_once"]
+__all__ = ["FileLocation", "LazyLocation", "open_run", "other_hdus", "read_once"]
 
 
 class FileLocation(HDULocation):
@@ -166,20 +166,18 @@ def open_run(path):
     whole = path.absolute()
     file = FileLocation(None, file_dir=str(whole.parent), file_name=whole.name)
     file._path = whole
-    found, obs_id = {}, None
-    for hdu in fits_file(path):
-        with error_context(f"{path}: the header of {hdu.name or 'an HDU'}"):
-            hdu_type, hdu_class = _type_and_class(hdu.name, hdu.header)
-            if hdu_type == "events" and hdu_type not in found:
-                obs_id = hdu.header.get("OBS_ID")
-        if hdu_type is not None and hdu_type not in found:
-            place = {"hdu_class": hdu_class, "hdu_name": hdu.name}
-            found[hdu_type] = FileLocation.like(file, **place)
+    parts, _, _ = _sorted_hdus(path)
     for part in ("events", "gti"):
-        if part not in found:
+        if part not in parts:
             raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
+    with error_context(f"{path}: the header of EVENTS"):
+        obs_id = parts["events"][0].header.get("OBS_ID")
     if not str(obs_id).strip().isdecimal():
         raise ValueError(f"{path}: OBS_ID = {obs_id!r} of EVENTS is not an integer")
+    found = {
+        part: FileLocation.like(file, hdu_class=hdu_class, hdu_name=hdu.name)
+        for part, (hdu, hdu_class) in parts.items()
+    }
     for part, hdu_class in (("pointing",) * 2, ("meta", "observation_metadata")):
         found[part] = FileLocation.like(found["events"], hdu_class=hdu_class)
     return Observation(obs_id=int(obs_id), **found)
@@ -205,9 +203,45 @@ def read_once(observation):
     return new
 
 
+def other_hdus(path):
+    """HDUs of a file that are not a part of the run which `open_run` gives.
+
+    Parameters
+    ----------
+    path : str or `~pathlib.Path`
+        FITS file.
+
+    Returns
+    -------
+    hdus : list of `~gammapy_mimic.io.files.SourceHDU`
+        HDUs, but for the following.
+    left_out : list of str
+        Names of those that hold for the field of the run only: POINTING, and further
+        events and good time intervals.
+    """
+    _, others, of_field = _sorted_hdus(path)
+    return others, [hdu.name for hdu in of_field]
+
+
+def _sorted_hdus(path):
+    """Parts of the run of a file, with their class; others; others of its field."""
+    parts, others, of_field = {}, [], []
+    for hdu in fits_file(make_path(path)):
+        with error_context(f"{path}: the header of {hdu.name or 'an HDU'}"):
+            part, hdu_class = _type_and_class(hdu.name, hdu.header)
+        is_repeated = part in parts
+        if part == "pointing" or (is_repeated and part in ("events", "gti")):
+            of_field.append(hdu)
+        elif part is None or is_repeated:
+            others.append(hdu)
+        else:
+            parts[part] = hdu, hdu_class
+    return parts, others, of_field
+
+
 def _type_and_class(name, header):
     """Gammapy's type and class of an HDU; None for one that it does not know."""
-    for known in ("events", "gti"):
+    for known in ("events", "gti", "pointing"):
         if known in (str(header.get("HDUCLAS1", "")).lower(), name.lower()):
             return known, known
     if str(header.get("HDUCLAS1", "")).lower() != "response":
