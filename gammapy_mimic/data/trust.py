@@ -15,7 +15,7 @@ from gammapy_mimic.data.run import Run
 from gammapy_mimic.sky.geometry import offset_azimuth
 from gammapy_mimic.sky.positions import EventPositions
 
-__all__ = ["ERROR", "WARNING", "false_ontime", "findings"]
+__all__ = ["ERROR", "WARNING", "false_times", "findings", "horizon"]
 
 ERROR, WARNING = "error", "warning"
 """Levels of a finding: the run cannot be used so; its mimics may be wrong."""
@@ -69,8 +69,8 @@ def findings(run: Run, *, alignment: str = "altaz") -> Iterator[tuple[str, str]]
         yield from _horizon(run)
 
 
-def false_ontime(run: Run) -> float | None:
-    """ONTIME of a header that differs from the sum of the good time by more than 1 %.
+def false_times(run: Run) -> dict[str, float]:
+    """Give ONTIME and LIVETIME of a header if ONTIME is not the sum of the good time.
 
     Parameters
     ----------
@@ -79,13 +79,32 @@ def false_ontime(run: Run) -> float | None:
 
     Returns
     -------
-    ontime_s : float or None
-        ONTIME in seconds; None if it is right, or there is none.
+    times_s : dict of str to float
+        Numbers of the header, in seconds; none if ONTIME differs by up to 1 % or is
+        not there.
     """
-    ontime_s = _number(run, "ONTIME")
-    if abs(ontime_s - run.ontime_s) > MAX_ONTIME_CHANGE * run.ontime_s:
-        return ontime_s
-    return None
+    times_s = {key: _number(run, key) for key in ("ONTIME", "LIVETIME")}
+    change_s = abs(times_s["ONTIME"] - run.ontime_s)
+    if not change_s > MAX_ONTIME_CHANGE * run.ontime_s:
+        return {}
+    return {key: value for key, value in times_s.items() if math.isfinite(value)}
+
+
+def horizon(run: Run) -> tuple[float, float]:
+    """Give azimuth and altitude of the pointing in the middle of a run.
+
+    Parameters
+    ----------
+    run : `~gammapy_mimic.data.run.Run`
+        Run with a site.
+
+    Returns
+    -------
+    azimuth_deg, altitude_deg : float
+        Place in degrees, without refraction.
+    """
+    middle_s = 0.5 * (run.gti_s[0].min() + run.gti_s[1].max())
+    return run.pointing.horizon(run.origin(float(middle_s)))
 
 
 def _number(run, key):
@@ -126,7 +145,7 @@ def _one_place(run):
 
 
 def _ontime(run):
-    ontime_s = false_ontime(run)
+    ontime_s = false_times(run).get("ONTIME")
     if ontime_s is not None:
         yield (
             WARNING,
@@ -174,8 +193,7 @@ def _horizon(run):
     pointing = run.pointing
     if pointing.site is None:
         return
-    middle = run.origin(0.5 * (run.gti_s[0].min() + run.gti_s[1].max()))
-    azimuth_deg, altitude_deg = pointing.horizon(middle)
+    azimuth_deg, altitude_deg = horizon(run)
     lon_deg, lat_deg, height_m = pointing.site
     site = f"GEOLON = {lon_deg:g} deg, GEOLAT = {lat_deg:g} deg, {height_m:g} m"
     if altitude_deg < 0:
