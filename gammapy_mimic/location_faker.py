@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from astropy import units as u
+from astropy.coordinates import EarthLocation
 from gammapy.data import Observation
 from gammapy.utils.scripts import make_path
 
@@ -29,7 +30,7 @@ class LocationFaker:
 
     Parameters
     ----------
-    alignment, time, irfs, fov_alignment, crop, allow_other_telescope : optional
+    alignment, time, irfs, fov_alignment, location, crop, allow_other_telescope
         See `~gammapy_mimic.MimicMaker`. The default ``alignment="altaz"`` keeps the
         place in the camera, ``"radec"`` that in the RA/Dec-aligned field of view.
     method, acceptance : str, optional
@@ -52,6 +53,7 @@ class LocationFaker:
         time: str = "target",
         irfs: str = "donor",
         fov_alignment: str | None = None,
+        location: EarthLocation | str | dict | None = None,
         crop: bool = False,
         allow_other_telescope: bool = False,
         method: str = "auto",
@@ -63,6 +65,7 @@ class LocationFaker:
             "time": time,
             "irfs": irfs,
             "fov_alignment": fov_alignment,
+            "location": location,
             "crop": crop,
             "allow_other_telescope": allow_other_telescope,
             "random_state": random_state,

@@ -1,6 +1,7 @@
 """The work of one process: mimics, one after the other."""
 
 import errno
+import functools
 import logging
 import tempfile
 import zlib
@@ -126,6 +127,7 @@ def _make_elsewhere(task, writer):
 def _make(task, writer):
     """Make a mimic, write it, and give its record."""
     maker = task.settings.maker()
+    maker.reported = _reported(task.outdir)
     mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
     for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
         _check_time(run, mjd)
@@ -142,6 +144,12 @@ def _make(task, writer):
         "versions": versions(),
         "rows": rows,
     }
+
+
+@functools.lru_cache(maxsize=4)
+def _reported(outdir):
+    """Warnings that this process has logged in a campaign."""
+    return set()
 
 
 def _problem(error, outdir):

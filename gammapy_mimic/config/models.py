@@ -35,6 +35,7 @@ from gammapy_mimic.config.types import (
     AnyAngle,
     Duration,
     Epoch,
+    Location,
     Number,
     PositiveAngle,
     known_features,
@@ -214,7 +215,8 @@ class MimicConfig(GammapyBaseConfig):
         How alike target and donor have to be.
     scramble : `ScrambleConfig` or None
         What is done with known sources of donors; None: nothing.
-    alignment, time, background, irfs, fov_alignment, crop, allow_other_telescope
+    alignment, time, background, irfs, fov_alignment, location, crop, \
+allow_other_telescope
         Arguments of `~gammapy_mimic.MimicMaker`.
     n_mimics : int
         Number of mimic sets.
@@ -236,6 +238,7 @@ class MimicConfig(GammapyBaseConfig):
     background: Literal["donor", "target"] = "donor"
     irfs: Literal["donor", "target"] = "donor"
     fov_alignment: Literal["altaz", "radec"] | None = None
+    location: Location = None
     crop: StrictBool = False
     allow_other_telescope: StrictBool = False
     n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
@@ -250,7 +253,7 @@ class MimicConfig(GammapyBaseConfig):
     def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
         names = "alignment time background irfs fov_alignment crop random_state "
-        names += "allow_other_telescope"
+        names += "allow_other_telescope location"
         options = {name: getattr(self, name) for name in names.split()}
         scrambler = None if self.scramble is None else self.scramble.scrambler()
         return MimicMaker(scrambler=scrambler, **options)

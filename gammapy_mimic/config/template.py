@@ -66,6 +66,8 @@ mimic:
     # background: donor         # whose background model; or target
     # irfs: donor               # whose other IRFs; or target
     # fov_alignment: null       # of a BKG_3D without FOVALIGN: altaz or radec
+    # location: null            # site, if headers are wrong: hess, cta_south, ... or
+                                # {lon: -70.3 deg, lat: -24.7 deg, height: 2150 m}
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42

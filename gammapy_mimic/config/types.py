@@ -10,12 +10,14 @@ from astropy.time import Time
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from gammapy_mimic.matching.cuts import check_name
+from gammapy_mimic.sky.location import geodetic_site, parse_location
 from gammapy_mimic.sources.catalogs import check_tags
 
 __all__ = [
     "AnyAngle",
     "Duration",
     "Epoch",
+    "Location",
     "Number",
     "PositiveAngle",
     "known_features",
@@ -112,3 +114,22 @@ def none_if_off(value: Any) -> Any:
 
 
 Epoch = Annotated[str, BeforeValidator(_epoch)]
+
+
+def _location(value):
+    """Location in a form that a YAML file can hold."""
+    if value is None:
+        return None
+    try:
+        location = parse_location(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {key: str(item) for key, item in value.items()}
+    lon_deg, lat_deg, height_m = geodetic_site(location)
+    return {"lon": f"{lon_deg} deg", "lat": f"{lat_deg} deg", "height": f"{height_m} m"}
+
+
+Location = Annotated[str | dict[str, str] | None, BeforeValidator(_location)]

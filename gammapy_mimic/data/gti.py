@@ -2,7 +2,10 @@
 
 import numpy as np
 
-__all__ = ["first_of", "overlap", "spread_times"]
+__all__ = ["first_of", "near_good_time", "overlap", "spread_times"]
+
+TOLERANCE_S = 2.0
+"""Events may be as far outside: in H.E.S.S. DL3 DR1 up to one second after the end."""
 
 
 def overlap(gti_s):
@@ -20,6 +23,30 @@ def overlap(gti_s):
     """
     start, stop = gti_s[:, np.argsort(gti_s[0])]
     return bool(np.any(start[1:] - np.maximum.accumulate(stop)[:-1] < -1e-3))
+
+
+def near_good_time(gti_s, seconds, *, tolerance_s=TOLERANCE_S):
+    """Which times lie in the good time, or near to it.
+
+    Parameters
+    ----------
+    gti_s : `~numpy.ndarray`
+        Starts and ends of the intervals, in any order, shape (2, n).
+    seconds : `~numpy.ndarray`
+        Times, shape (m,).
+    tolerance_s : float, optional
+        How far outside of an interval a time may lie. Default is 2 s.
+
+    Returns
+    -------
+    is_near : `~numpy.ndarray` of bool
+        Shape (m,).
+    """
+    start, stop = gti_s[:, np.argsort(gti_s[0])]
+    # intervals may overlap: the last end of all that have started
+    index = np.searchsorted(start - tolerance_s, seconds, side="right") - 1
+    is_before_end = seconds <= np.maximum.accumulate(stop)[index] + tolerance_s
+    return (index >= 0) & is_before_end
 
 
 def first_of(gti_s, ontime_s):

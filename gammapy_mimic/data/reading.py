@@ -122,6 +122,9 @@ def read_run(observation, *, with_events=True):
     if reference is None and with_events and not isinstance(columns.get("TIME"), Time):
         raise ValueError(f"{label} has no MJDREFI and MJDREFF")
     gti_s, reference = _read_gti(observation, obs_id, reference)
+    if observation.obs_filter.time_filter:
+        # these are of the whole run
+        header = {k: v for k, v in header.items() if k not in ("ONTIME", "LIVETIME")}
     run = Run(
         obs_id=obs_id,
         header=_with_producer(header, observation),

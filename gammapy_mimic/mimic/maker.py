@@ -8,19 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import EarthLocation
-from gammapy.data import Observation, Observations
+from gammapy.data import Observations
 from gammapy.irf import FoVAlignment
 from gammapy.makers import Maker
 
-from gammapy_mimic.data import check_events, compat, read_run, to_observation
-from gammapy_mimic.data.gti import first_of, overlap, spread_times
+from gammapy_mimic.data import check_events, compat, to_observation
+from gammapy_mimic.data.gti import first_of, near_good_time, spread_times
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.data.trust import ERROR, false_times, findings, horizon
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
 from gammapy_mimic.mimic.background import state_alignment, turn_background
+from gammapy_mimic.mimic.inputs import check_is_run, check_pair, read_donor, read_pair
 from gammapy_mimic.mimic.lookup import RunsById
 from gammapy_mimic.mimic.provenance import mimic_header
+from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sky.positions import EventPositions
 
 __all__ = ["MimicMaker"]
@@ -33,12 +35,6 @@ _CHOICES = {
     "background": ("donor", "target"),
     "irfs": ("donor", "target"),
 }
-
-_FIRST_MJD, _LAST_MJD = 30_000, 100_000
-"""From 1941 to 2132: ERFA knows the sky then."""
-
-_SAME_SITE = 5 * u.km
-"""Two runs farther apart than this are of different telescopes."""
 
 
 class MimicMaker(Maker):
@@ -73,8 +69,13 @@ class MimicMaker(Maker):
     fov_alignment : {None, "altaz", "radec"}, optional
         In which field of view a Background3D without the card FOVALIGN is given.
         Default is None: it is taken as "radec", as gammapy does, with a warning.
+    location : `~astropy.coordinates.EarthLocation`, str or dict, optional
+        Site of both runs, where their headers are wrong: a location, the name of one
+        of `gammapy.data.observatory_locations`, or ``lon``, ``lat`` and ``height``.
+        Default is None, which takes that of the headers.
     crop : bool, optional
-        Shorten the mimic to the ontime of the target. Default is False.
+        Shorten the mimic to the ontime of the target: its first good time, gaps not
+        counted. Default is False.
     allow_other_telescope : bool, optional
         Allow target and donor of different telescopes. Default is False.
     scrambler : object, optional
@@ -98,8 +99,15 @@ class MimicMaker(Maker):
 
     Notes
     -----
-    Events of the donor outside of its good time intervals (in H.E.S.S. DL3 DR1 up to
-    one second after the end) are kept and stay outside.
+    Events of the donor up to 2 s outside of its good time intervals (in H.E.S.S. DL3
+    DR1 up to one second after the end) are kept and stay outside. Others are left
+    out, as their time does not count, and a warning says how many.
+
+    What the headers say is compared with events, time and site. With
+    ``alignment="altaz"`` a pointing below the horizon is an error. Warnings are logged
+    once a run: ONTIME that is not the sum of the good time (the file's ONTIME and
+    LIVETIME stay in the cards MIM_ONTM and MIM_LIVE), a pointing that is not where
+    the events are, ALT_PNT and AZ_PNT that are not where the pointing is, no site.
 
     The energy threshold (LO_THRES of the effective area) of a mimic is the higher
     one of target and donor, and HI_THRES the lower one, as in Wach et al. 2024, A&A
@@ -124,6 +132,7 @@ class MimicMaker(Maker):
         background="donor",
         irfs="donor",
         fov_alignment=None,
+        location=None,
         crop=False,
         allow_other_telescope=False,
         scrambler=None,
@@ -137,6 +146,7 @@ class MimicMaker(Maker):
         if fov_alignment is not None:
             check_choice("fov_alignment", fov_alignment, _CHOICES["alignment"])
         self.fov_alignment = fov_alignment
+        self.location = None if location is None else parse_location(location)
         self.crop = bool(crop)
         self.allow_other_telescope = bool(allow_other_telescope)
         if scrambler is not None and not callable(getattr(scrambler, "run", None)):
@@ -147,6 +157,8 @@ class MimicMaker(Maker):
         self.scrambler = scrambler
         self.random_state = random_state
         self._seed = None if random_state is None else seed_sequence(random_state)
+        self.reported = set()
+        """Warnings that were logged and are not logged again (set of str)."""
 
     def run(self, target, donor, *, mimic_set=0):
         """Make one mimic.
@@ -171,22 +183,31 @@ class MimicMaker(Maker):
         ValueError
             If a run lacks what is needed, or the telescopes differ.
         """
-        _check_is_run("target", target)
-        _check_is_run("donor", donor)
+        check_is_run("target", target)
+        check_is_run("donor", donor)
         seed = self._pair_seed(target, donor, mimic_set)
-        target_run, run = _with_location(
-            _read("target", target, with_events=False), _read("donor", donor)
-        )
+        target_run, run = read_pair(target, donor, location=self.location)
         check_events(run)
-        self._check_pair(target_run, run)
+        check_pair(
+            target_run,
+            run,
+            crop=self.crop,
+            allow_other_telescope=self.allow_other_telescope,
+        )
+        self._check_trust(target_run, run)
+        file_times = false_times(run)
+        is_near = near_good_time(run.gti_s, run.seconds)
+        if not is_near.all():
+            run = run[is_near]
         if self.scrambler is not None:
             if self.fov_alignment is not None:
                 donor = state_alignment(donor, self.fov_alignment)
             donor = self._scramble(to_observation(run, **compat.irfs(donor)), seed)
-            run = replace(_read("donor", donor), pointing=run.pointing)
+            run = replace(read_donor(donor), pointing=run.pointing)
         mimic = self._move_run(target_run, run)
         settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
         header = mimic_header(target_run, run, mimic, settings=settings, seed=seed)
+        header |= {f"MIM_{key[:4]}": value for key, value in file_times.items()}
         return to_observation(
             replace(mimic, header=header),
             bkg=self._background(target, donor, target_run, run),
@@ -301,8 +322,8 @@ list or dict of `~gammapy.data.Observation`
             the donor's events where its alignment is not the one in which they
             keep their place. None if the run has none.
         """
-        runs = (read_run(run, with_events=False) for run in (target, donor))
-        return self._background(target, donor, *_with_location(*runs))
+        runs = read_pair(target, donor, location=self.location, with_events=False)
+        return self._background(target, donor, *runs)
 
     def _background(self, target, donor, target_run, donor_run):
         giver = donor if self.background == "donor" else target
@@ -343,48 +364,27 @@ list or dict of `~gammapy.data.Observation`
             )
         return child_seed(self._seed, target.obs_id, donor.obs_id, mimic_set)
 
-    def _check_pair(self, target, donor):
-        # of the target only the sum of its good time matters, if at all
-        for role, run in (("donor", donor), ("target", target))[: 1 + self.crop]:
-            if overlap(run.gti_s):
-                raise ValueError(
-                    f"{role} run {run.obs_id} has good time intervals (GTI) that "
-                    "overlap: their time would count twice"
+    def _check_trust(self, target, donor):
+        """Raise an error, or warn, where runs contradict themselves."""
+        for role, run in (("target", target), ("donor", donor)):
+            for level, text in findings(run, alignment=self.alignment):
+                if level == ERROR:
+                    raise ValueError(f"{role} {text}")
+                self._warn(text)
+        if self.alignment == "altaz" and self.time == "donor":
+            moved = replace(donor, pointing=target.pointing)
+            altitude_deg = horizon(moved)[1]
+            if altitude_deg < 0:
+                self._warn(
+                    f"run {target.obs_id}: its pointing is {-altitude_deg:.1f} deg "
+                    f"below the horizon at the time of donor run {donor.obs_id}; take "
+                    'time="target", or alignment="radec"'
                 )
-        for role, run in (("donor", donor), ("target", target)):
-            mjd = sum(run.origin(run.start_s)) - 2400000.5
-            if not _FIRST_MJD < mjd < _LAST_MJD:
-                raise ValueError(
-                    f"{role} run {run.obs_id} starts at MJD {mjd:.0f}, which cannot "
-                    "be: are MJDREFI, MJDREFF and TIMESYS right?"
-                )
-        if not self.allow_other_telescope:
-            self._check_telescopes(target, donor)
 
-    def _check_telescopes(self, target, donor):
-        names = [
-            str(run.header.get("TELESCOP", "")).strip().upper()
-            for run in (target, donor)
-        ]
-        advice = "take a donor of the same telescope, or allow_other_telescope = True"
-        if all(names) and names[0] != names[1]:
-            raise ValueError(
-                f"donor run {donor.obs_id} is of telescope {names[1]!r}, target run "
-                f"{target.obs_id} of {names[0]!r}: {advice}"
-            )
-        sites = target.pointing.site, donor.pointing.site
-        if sites[0] == sites[1]:
-            return
-        xyz = [
-            u.Quantity(EarthLocation.from_geodetic(*site).to_geocentric())
-            for site in sites
-        ]
-        distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
-        if distance > _SAME_SITE:
-            raise ValueError(
-                f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
-                f"target run {target.obs_id}: {advice}"
-            )
+    def _warn(self, text):
+        if text not in self.reported:
+            self.reported.add(text)
+            log.warning(text)
 
     def _scramble(self, donor, seed):
         if self.scrambler is None:
@@ -393,40 +393,6 @@ list or dict of `~gammapy.data.Observation`
         if seed is not None and "random_state" in parameters:
             return self.scrambler.run(donor, random_state=seed)
         return self.scrambler.run(donor)
-
-
-def _check_is_run(role, run):
-    if not isinstance(run, Observation):
-        raise TypeError(
-            f"{role} = {run!r}: must be a gammapy Observation; "
-            "get one by DataStore.obs(obs_id)"
-        )
-    if not isinstance(run.obs_id, int | np.integer):
-        raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
-
-
-def _read(role, run, **options):
-    """Read a run; errors say in which role it is."""
-    try:
-        return read_run(run, **options)
-    except ValueError as error:
-        raise ValueError(f"{role} {error}") from error
-
-
-def _with_location(target, donor):
-    """Both runs; one that has no location stands where the other one does."""
-    site = donor.pointing.site if target.pointing.site is None else target.pointing.site
-    if site is None:
-        raise ValueError(
-            f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
-            "location: set GEOLON, GEOLAT and ALTITUDE"
-        )
-    return [
-        run
-        if run.pointing.site is not None
-        else replace(run, pointing=replace(run.pointing, site=site))
-        for run in (target, donor)
-    ]
 
 
 def _common_energy_range(*runs):

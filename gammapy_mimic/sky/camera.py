@@ -14,6 +14,7 @@ from numpy.polynomial import chebyshev
 
 from gammapy_mimic.sky.astrometry import astrometry, from_horizon
 from gammapy_mimic.sky.geometry import wrapped_deg
+from gammapy_mimic.sky.location import geodetic_site
 
 __all__ = ["Camera", "Pointing", "transfer"]
 
@@ -84,8 +85,7 @@ class Pointing:
         )
         site = None
         if location is not None:
-            lon, lat, height = location.to_geodetic()
-            site = float(lon.deg), float(lat.deg), float(height.to_value("m"))
+            site = geodetic_site(location)
         return cls(site, lon_deg, lat_deg, drifts)
 
     @classmethod

@@ -1,0 +1,142 @@
+"""The two runs of a mimic: read, and checked against each other."""
+
+from dataclasses import replace
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import EarthLocation
+from gammapy.data import Observation
+
+from gammapy_mimic.data import read_run
+from gammapy_mimic.data.gti import overlap
+from gammapy_mimic.sky.location import geodetic_site
+
+__all__ = ["check_is_run", "check_pair", "read_donor", "read_pair"]
+
+_FIRST_MJD, _LAST_MJD = 30_000, 100_000
+"""From 1941 to 2132: ERFA knows the sky then."""
+
+_SAME_SITE = 5 * u.km
+"""Two runs farther apart than this are of different telescopes."""
+
+
+def check_is_run(role, run):
+    """Raise an error for what is no run, or one without a valid OBS_ID."""
+    if not isinstance(run, Observation):
+        raise TypeError(
+            f"{role} = {run!r}: must be a gammapy Observation; "
+            "get one by DataStore.obs(obs_id)"
+        )
+    if not isinstance(run.obs_id, int | np.integer):
+        raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
+
+
+def read_pair(target, donor, *, location=None, with_events=True):
+    """Read target and donor.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy.data.Observation`
+        The two runs. The events of the target are not read.
+    location : `~astropy.coordinates.EarthLocation`, optional
+        Where both stand. Default is None: where they say; one that has no location
+        stands where the other one does.
+    with_events : bool, optional
+        Whether the events of the donor are wanted. Default is True.
+
+    Returns
+    -------
+    target, donor : `~gammapy_mimic.data.run.Run`
+        The two runs, with a location.
+
+    Raises
+    ------
+    ValueError
+        If a run is broken or no location is known; with the role of the run.
+    """
+    runs = _read("target", target, with_events=False), read_donor(donor, with_events)
+    if location is not None:
+        site = geodetic_site(location)
+        return [_placed(run, site) for run in runs]
+    known = [run.pointing.site for run in runs if run.pointing.site is not None]
+    if not known:
+        raise ValueError(
+            f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
+            "location: set GEOLON, GEOLAT and ALTITUDE, or give location=..."
+        )
+    return [
+        run if run.pointing.site is not None else _placed(run, known[0]) for run in runs
+    ]
+
+
+def read_donor(donor, with_events=True):
+    """Read a donor; errors say that it is one."""
+    return _read("donor", donor, with_events=with_events)
+
+
+def _read(role, run, **options):
+    try:
+        return read_run(run, **options)
+    except ValueError as error:
+        raise ValueError(f"{role} {error}") from error
+
+
+def _placed(run, site):
+    return replace(run, pointing=replace(run.pointing, site=site))
+
+
+def check_pair(target, donor, *, crop, allow_other_telescope):
+    """Raise an error for runs of which no mimic can be made.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy_mimic.data.run.Run`
+        The two runs.
+    crop, allow_other_telescope : bool
+        See `~gammapy_mimic.MimicMaker`.
+
+    Raises
+    ------
+    ValueError
+        If good time would count twice, a date is impossible, or the telescopes differ.
+    """
+    # of the target only the sum of its good time matters, if at all
+    for role, run in (("donor", donor), ("target", target))[: 1 + crop]:
+        if overlap(run.gti_s):
+            raise ValueError(
+                f"{role} run {run.obs_id} has good time intervals (GTI) that "
+                "overlap: their time would count twice"
+            )
+    for role, run in (("donor", donor), ("target", target)):
+        mjd = sum(run.origin(run.start_s)) - 2400000.5
+        if not _FIRST_MJD < mjd < _LAST_MJD:
+            raise ValueError(
+                f"{role} run {run.obs_id} starts at MJD {mjd:.0f}, which cannot "
+                "be: are MJDREFI, MJDREFF and TIMESYS right?"
+            )
+    if not allow_other_telescope:
+        _check_telescopes(target, donor)
+
+
+def _check_telescopes(target, donor):
+    names = [
+        str(run.header.get("TELESCOP", "")).strip().upper() for run in (target, donor)
+    ]
+    advice = "take a donor of the same telescope, or allow_other_telescope = True"
+    if all(names) and names[0] != names[1]:
+        raise ValueError(
+            f"donor run {donor.obs_id} is of telescope {names[1]!r}, target run "
+            f"{target.obs_id} of {names[0]!r}: {advice}"
+        )
+    sites = target.pointing.site, donor.pointing.site
+    if sites[0] == sites[1]:
+        return
+    xyz = [
+        u.Quantity(EarthLocation.from_geodetic(*site).to_geocentric()) for site in sites
+    ]
+    distance = np.sqrt(np.sum((xyz[0] - xyz[1]) ** 2))
+    if distance > _SAME_SITE:
+        raise ValueError(
+            f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
+            f"target run {target.obs_id}: {advice}"
+        )
