@@ -34,6 +34,8 @@ class HDURecord:
     """Event times, in seconds after the reference of the header."""
     gti: np.ndarray | None = None
     """Start and stop of the intervals, shape (n, 2), likewise."""
+    hdu: Any = None
+    """The HDU itself, of EVENTS and GTI."""
 
 
 def check_run(

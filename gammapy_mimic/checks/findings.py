@@ -47,6 +47,10 @@ class Report:
         for finding in findings:
             self._rows.append((obs_id, file, hdu, *finding))
 
+    def of_run(self, obs_id: int) -> list[Finding]:
+        """All findings that belong to a run."""
+        return [Finding(*row[3:]) for row in self._rows if row[0] == obs_id]
+
     def table(self, **meta: Any) -> Table:
         """All findings as a table, in the order in which they were added."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)

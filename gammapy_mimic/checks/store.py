@@ -41,6 +41,7 @@ from gammapy_mimic.checks.indices import (
     table_rows,
 )
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
+from gammapy_mimic.checks.trust import check_trust
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
@@ -73,7 +74,9 @@ def check_datastore(path: PathLike) -> Table:
 
     Looks at both index tables and at every HDU that they name: mandatory keywords
     and columns with type and unit, values of events and good time intervals, axes of
-    IRFs, and whether index, headers and data agree. Each file is read once.
+    IRFs, whether index, headers and data agree, and whether what the headers say can
+    be true: pointing and events, time and site, ONTIME and good time. Each file is
+    read once.
 
     Parameters
     ----------
@@ -85,8 +88,9 @@ def check_datastore(path: PathLike) -> Table:
     findings : `~astropy.table.Table`
         One row for each finding; no rows if all is well. Columns: OBS_ID (masked if
         the finding is not about a run), FILE (relative to the folder), HDU, LEVEL, KEY
-        (keyword, column or subject) and MESSAGE. LEVEL "error" breaks GADF 0.3 or
-        gammapy, "warning" is worth knowing. A file that cannot be read is a finding.
+        (keyword, column or subject; RUN for what cannot be true) and MESSAGE. LEVEL
+        "error" breaks GADF 0.3, gammapy or mimics, "warning" is worth knowing. A file
+        that cannot be read is a finding.
         The table's ``meta`` has the numbers of runs and files, N_RUNS and N_FILES,
         and N_MIRRORED, the number of runs whose background model gammapy mirrors
         because their EVENTS have the CREATOR and HDUVERS of H.E.S.S. DL3 DR1.
@@ -233,9 +237,14 @@ class _StoreCheck:
                 events.header, events.n_rows, row, self.index_header, self.resolution_s
             )
             self.report.add(findings, obs_id=obs_id, file=events.file, hdu=events.name)
+        if events is not None:
+            place = {"obs_id": obs_id, "file": events.file, "hdu": events.name}
+            known = self.report.of_run(obs_id)
+            with _warnings_to(self.report, **place):
+                self.report.add(check_trust(obs_id, records, known), **place)
         # records are kept for runs that share an IRF: without what needs memory
         for record in records.values():
-            record.times = record.gti = None
+            record.times = record.gti = record.hdu = None
 
     def _read_file(self, obs_id, file, rows):
         """Pairs of index row and record; reads and checks HDUs not seen so far."""
@@ -365,8 +374,9 @@ def _check_class(hdu, header, hdu_class):
 def _record(hdu, header, hdu_class, file, row):
     record = HDURecord(row["HDU_TYPE"], file, row["HDU_NAME"], header, len(hdu.data))
     if hdu_class == "events":
-        record.times = scalar_column(hdu, "TIME")
+        record.times, record.hdu = scalar_column(hdu, "TIME"), hdu
     if hdu_class == "gti":
+        record.hdu = hdu
         edges = [scalar_column(hdu, name) for name in ("START", "STOP")]
         if all(edge is not None for edge in edges):
             record.gti = np.stack(edges, axis=1)
