@@ -37,8 +37,6 @@ NOT_ANNOTATED = {
     "MimicMaker",
     "known_sources",
     "sources.parse_sources",
-    "validation.BackgroundSystematic",
-    "validation.background_systematic",
 }
 
 
