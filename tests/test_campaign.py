@@ -90,7 +90,7 @@ class TestResult:
 
     def test_scrambled(self, reference):
         observation = DataStore.from_dir(reference / "mimic_000").obs(1)
-        assert observation.events.table.meta["SCR_METH"] == "shuffle"
+        assert observation.events.table.meta["SCR_METH"] == "auto"
 
     def test_provenance(self, reference):
         made = yaml.safe_load((reference / "provenance.yaml").read_text())

@@ -217,7 +217,7 @@ class MimicCampaign:
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
         if settings.scramble is not None:
-            # broken or missing ones are reported once, not by each process
+            # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
         with folder.lock(only):
             folder.prepare(self.config, overwrite=overwrite, only=only)

@@ -2,7 +2,7 @@
 
 from gammapy_mimic.data.keywords import events_keywords
 from gammapy_mimic.io.gadf import CREATOR, HDUDOC, HDUVERS
-from gammapy_mimic.io.tables import read_cards
+from gammapy_mimic.io.header import read_cards
 
 __all__ = ["events_header"]
 
