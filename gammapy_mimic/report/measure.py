@@ -15,8 +15,9 @@ from gammapy.maps import Map, WcsGeom
 from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
+from gammapy_mimic.campaign.records import checksum
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig

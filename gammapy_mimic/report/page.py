@@ -177,8 +177,10 @@ def _summary(campaign, found):
     )
     yield f"<p>{html.escape(text)}</p>"
     yield f"<p class='note'>{html.escape(_position(found))}</p>"
-    libraries = campaign.provenance["libraries"]
-    versions = ", ".join(f"{name} {value}" for name, value in libraries.items())
+    versions = " or ".join(
+        ", ".join(f"{name} {value}" for name, value in group["versions"].items())
+        for group in campaign.provenance["made_with"]
+    )
     yield f"<p>gammapy_mimic {__version__}; made with {html.escape(versions)}.</p>"
     header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
     if str(header.get("TELESCOP")).upper() == "HESS":

@@ -23,8 +23,8 @@ import difflib
 import os
 import re
 from functools import lru_cache
-from importlib.resources import files
 from inspect import signature
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -219,7 +219,7 @@ def catalog_files(tag):
     files : dict
         Tag: path. For gamma-cat also that of the packaged table, which corrects it.
     """
-    packaged = files("gammapy_mimic.sources") / "bright_sources.ecsv"
+    packaged = Path(__file__).with_name("bright_sources.ecsv")
     if tag == BRIGHT:
         return {BRIGHT: packaged}
     catalog_class = CATALOG_REGISTRY.get_cls(tag)
