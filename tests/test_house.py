@@ -31,8 +31,6 @@ TOO_LONG = {
 }
 NOT_ANNOTATED = {
     "MimicMaker",
-    "validation.BackgroundSystematic",
-    "validation.background_systematic",
 }
 
 
