@@ -20,14 +20,10 @@ TOO_LONG = {
     "campaign/core.py",
     "campaign/folder.py",
     "campaign/folder.py CampaignFolder",
-    "data/compat/parts.py",
-    "data/run.py",
-    "io/gadf.py",
     "matching/matcher.py DonorMatcher",
     "matching/pairs.py PairTable",
     "mimic/maker.py",
     "mimic/maker.py MimicMaker",
-    "sky/events.py",
 }
 NOT_ANNOTATED = {
     "MimicMaker",
