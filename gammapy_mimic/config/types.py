@@ -9,7 +9,7 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from gammapy_mimic.matching.cuts import check_name
+from gammapy_mimic.matching.features import check_name
 from gammapy_mimic.sources.catalogs import check_tags
 
 __all__ = [

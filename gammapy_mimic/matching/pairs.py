@@ -3,13 +3,17 @@
 import json
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 from gammapy.data import DataStore, Observations
 
-from gammapy_mimic.matching.cuts import FEATURES, Cuts
+from gammapy_mimic.matching.cuts import Cuts
+from gammapy_mimic.matching.features import FEATURES, Feature
+from gammapy_mimic.matching.good_time import good_slice, with_gti
 from gammapy_mimic.matching.index import UNITS
+from gammapy_mimic.matching.text import headlines, rejections
 
-__all__ = ["PairTable"]
+__all__ = ["PairTable", "cut_pair"]
 
 
 def runs_to_json(runs):
@@ -21,14 +25,6 @@ def _runs_from_json(text):
     columns = json.loads(text)
     units = {name: unit for name, unit in UNITS.items() if name in columns}
     return Table(columns, units=units)
-
-
-def format_value(name, value):
-    """Value of a feature as text with its unit."""
-    if isinstance(value, str):
-        return value
-    unit = FEATURES[name].unit or UNITS.get(FEATURES[name].column, "")
-    return f"{value:.6g} {unit}".strip()
 
 
 class PairTable(Table):
@@ -43,23 +39,56 @@ class PairTable(Table):
     * DELTA_<FEATURE>: donor minus target; relative to the target for ontime, muon
       efficiency and rate. DELTA_AZIMUTH is wrapped; where both runs are within 10
       deg of the zenith it is the difference of the orientations.
-    * RATE_RATIO: event rate of the donor over that of the target.
+    * RATE_RATIO, RATE_RATIO_ERR: event rate of the donor over that of the target,
+      above the energy threshold, outside of sources; RATE_RATIO_BANDS in three bands
+      of energy, whose edges are `rate_bands`.
+    * RATE_CHI2: chi-square over degrees of freedom of the donor's rate against time.
     * RELAXED: cuts that were relaxed for this pair, else "none".
 
-    The meta holds tolerances, relaxation, notes and the features of all runs, from
-    which `rejected` and `cut_flow` are made when asked for. All of it survives
-    writing to ECSV.
+    With ``fill`` there is a row for each part of a target: TARGET_START, where it
+    begins in the target's good time, START and STOP, the slice of the donor's good
+    time, and MIMIC_OBS_ID, which is the target's OBS_ID for the first part, and that
+    with two more digits (01, 02, ...) for further ones. With ``fill`` or ``reuse``
+    SHARED is the part of the mimic's time that is also in others of the same set.
+
+    The meta holds tolerances, relaxation, notes, ``warnings`` (list of str), the
+    number of donors that each cut rejects, and the features of all runs, from which
+    `rejected` is made when asked for. All of it survives writing to ECSV.
     """
 
     @property
     def targets(self):
         """Features of all targets as a `~astropy.table.Table`."""
-        return _runs_from_json(self.meta["targets"])
+        return self._runs("targets")
 
     @property
     def donors(self):
         """Features of all possible donors as a `~astropy.table.Table`."""
-        return _runs_from_json(self.meta["donors"])
+        return self._runs("donors")
+
+    def _runs(self, side):
+        runs = _runs_from_json(self.meta[side])
+        runs.meta["energy_edges"] = self.meta.get("energy_edges", [])
+        return runs
+
+    @property
+    def features(self):
+        """Features by name (dict of str to `~gammapy_mimic.matching.features.Feature`)."""
+        further = self.meta.get("columns", {}).items()
+        return {
+            **FEATURES,
+            **{n: Feature(n, n, kind, "#", None, unit) for n, (kind, unit) in further},
+        }
+
+    @property
+    def rate_bands(self):
+        """Edges of the bands of RATE_RATIO_BANDS (`~astropy.units.Quantity`)."""
+        return self.meta["rate_bands"] * u.TeV
+
+    @property
+    def warnings(self):
+        """What may make mimics wrong, a line each (list of str)."""
+        return list(self.meta.get("warnings", []))
 
     @property
     def n_sets(self):
@@ -91,8 +120,9 @@ class PairTable(Table):
         """Every cut that some pair of target and donor failed.
 
         A `~astropy.table.Table` with TARGET_OBS_ID, DONOR_OBS_ID, CUT, the values
-        TARGET_VALUE and DONOR_VALUE (text with units) and the LIMIT, the tolerance
-        before any relaxation.
+        TARGET_VALUE and DONOR_VALUE, their DIFFERENCE and the LIMIT (all of them text
+        with units), the tolerance before any relaxation. It has a row for each cut
+        of each pair: for thousands of runs `why` and `cut_flow` are better.
         """
         return self.why()
 
@@ -115,17 +145,15 @@ class PairTable(Table):
             If no such run took part.
         """
         targets, donors = self.targets, self.donors
-        cuts = Cuts(targets, donors, self.meta["tolerances"])
+        cuts = Cuts(targets, donors, self.meta["tolerances"], self.features)
         rows = _rows(targets, target, "target")[:, np.newaxis]
         columns = _rows(donors, donor, "donor")[np.newaxis]
         shape = rows.shape[0], columns.shape[1]
         parts = []
         for name, failed in cuts.failed(rows, columns).items():
             i, j = np.nonzero(np.broadcast_to(failed, shape))
-            part = _rejections(name, targets[rows[i, 0]], donors[columns[0, j]])
-            limit = format_value(name, self.meta["tolerances"][name])
-            part["LIMIT"] = np.full(len(i), limit)
-            parts.append(part)
+            place = rows[i, 0], columns[0, j]
+            parts.append(rejections(cuts, name, *place, targets, donors))
         result = {
             key: np.concatenate([part[key] for part in parts]) for key in parts[0]
         }
@@ -142,25 +170,13 @@ class PairTable(Table):
         the cuts before and fail this one, and LEFT; with relaxation also
         LEFT_RELAXED, those that are left if all of it is used.
         """
-        targets, donors = self.targets, self.donors
-        cuts = Cuts(targets, donors, self.meta["tolerances"])
-        columns = np.arange(len(donors))
-        counts = {name: [] for name in cuts.tolerances}
-        left = []
-        for row in range(len(targets)):
-            alive = np.ones(len(donors), dtype=bool)
-            for name, failed in cuts.failed(row, columns).items():
-                counts[name].append(int(np.count_nonzero(alive & failed)))
-                alive &= ~failed
-            left.append(int(np.count_nonzero(alive)))
-        table = Table({"TARGET_OBS_ID": targets["OBS_ID"]})
-        table["DONORS"] = len(donors)
+        counts = json.loads(self.meta["cut_flow"])
+        number = len(json.loads(self.meta["donors"])["OBS_ID"])
+        table = Table({"TARGET_OBS_ID": self.targets["OBS_ID"]})
+        table["DONORS"] = number
         for name, values in counts.items():
-            table[name] = values
-        table["LEFT"] = left
-        if self.meta["relax"]:
-            _, level = cuts.evaluate(self.meta["relax"])
-            table["LEFT_RELAXED"] = np.count_nonzero(level >= 0, axis=1)
+            if name != "LEFT_RELAXED" or self.meta["relax"]:
+                table[name] = values
         return table
 
     @property
@@ -168,14 +184,15 @@ class PairTable(Table):
         """Pairs, mean distance and mean differences of each mimic set.
 
         A `~astropy.table.Table` with MIMIC_SET, PAIRS, and the means of DISTANCE,
-        RATE_RATIO and all DELTA columns; masked where there is nothing to average.
+        RATE_RATIO, SHARED and all DELTA columns; masked where there is nothing to average.
         """
         names = [name for name in self.colnames if name.startswith("DELTA_")]
+        shared = [name for name in ("SHARED",) if name in self.colnames]
         rows = []
         for number in range(self.n_sets):
             part = self[(self["MIMIC_SET"] == number) & ~self._no_donor]
             row = {"MIMIC_SET": number, "PAIRS": len(part)}
-            for name in ("DISTANCE", *names, "RATE_RATIO"):
+            for name in ("DISTANCE", *names, "RATE_RATIO", *shared):
                 row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
             rows.append(row)
         units = {name: self[name].unit for name in names if self[name].unit}
@@ -191,13 +208,14 @@ class PairTable(Table):
         """
         flow = self.cut_flow
         names = [
-            name for name in FEATURES if name in flow.colnames and name != "itself"
+            name for name in self.features if name in flow.colnames and name != "itself"
         ]
         paired = len(flow) - len(self.missing)
         lines = [
             f"{paired} of {len(flow)} targets have a donor "
             f"({self.n_sets} mimic set{'s' if self.n_sets > 1 else ''}, "
-            f"{len(self.donors)} possible donors)"
+            f"{len(self.donors)} possible donors)",
+            *self.headlines(),
         ]
         for row in flow[np.isin(flow["TARGET_OBS_ID"], self.missing)]:
             number = row["DONORS"] - row["LEFT"]
@@ -209,7 +227,20 @@ class PairTable(Table):
                 relaxed = " after relaxation" if left > row["LEFT"] else ""
                 text += f"; {left} left{relaxed}, but taken by other targets"
             lines.append(text)
+        lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def headlines(self):
+        """Say how the rates of donors and targets agree, and what was shared.
+
+        Returns
+        -------
+        lines : list of str
+            Ratio of the rates of all pairs, or of those within the tolerances and of
+            relaxed ones; how much of the targets' time is filled, and how much of
+            that is used more than once.
+        """
+        return headlines(self)
 
     def to_observations(self, targets, donors, *, mimic_set=0, **kwargs):
         """Get the observations of one set, pair by pair.
@@ -229,7 +260,7 @@ class PairTable(Table):
         -------
         targets, donors : `~gammapy.data.Observations`
             As long as each other and in the same order. Targets without a donor
-            are left out.
+            are left out. With ``fill`` they are cut to the slices of the pairs.
 
         Raises
         ------
@@ -239,10 +270,14 @@ class PairTable(Table):
         if mimic_set not in range(self.n_sets):
             raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
         keep = (self["MIMIC_SET"] == mimic_set) & ~self._no_donor
-        return tuple(
+        found = [
             _look_up(data, [int(i) for i in self[column][keep]], kwargs)
             for data, column in ((targets, "TARGET_OBS_ID"), (donors, "DONOR_OBS_ID"))
-        )
+        ]
+        if "START" not in self.colnames:
+            return tuple(found)
+        cut = [cut_pair(*pair) for pair in zip(*found, self[keep], strict=True)]
+        return tuple(Observations(list(side)) for side in zip(*cut, strict=True))
 
     def plot(self, ax=None, *, mimic_set=None, letters=None, **kwargs):
         """Draw targets against donors; see `peek`.
@@ -283,6 +318,31 @@ class PairTable(Table):
         return figure
 
 
+def cut_pair(target, donor, row):
+    """Parts of two runs that a row of a pair table means.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy.data.Observation`
+        Runs; not changed.
+    row : `~astropy.table.Row`
+        Row of a `PairTable`.
+
+    Returns
+    -------
+    target, donor : `~gammapy.data.Observation`
+        The same, or their slices with ``fill``.
+    """
+    if "START" not in row.colnames:
+        return target, donor
+    start, stop = float(row["START"]) * u.s, float(row["STOP"]) * u.s
+    first = float(row["TARGET_START"]) * u.s
+    return (
+        with_gti(target, good_slice(target.gti, first, first + stop - start)),
+        with_gti(donor, good_slice(donor.gti, start, stop)),
+    )
+
+
 def _rows(runs, obs_id, role):
     """Rows of one run, or of all for None."""
     if obs_id is None:
@@ -291,23 +351,6 @@ def _rows(runs, obs_id, role):
     if not len(rows):
         raise ValueError(f"{role} = {obs_id!r}: no {role} has this OBS_ID")
     return rows
-
-
-def _rejections(name, targets, donors):
-    """Columns of the rejections by one cut."""
-    column = FEATURES[name].column
-    return {
-        "TARGET_OBS_ID": np.asarray(targets["OBS_ID"], dtype=np.int64),
-        "DONOR_OBS_ID": np.asarray(donors["OBS_ID"], dtype=np.int64),
-        "CUT": np.full(len(targets), name),
-        **{
-            key: np.array(
-                [format_value(name, value) for value in side[column].tolist()],
-                dtype=str,
-            )
-            for key, side in (("TARGET_VALUE", targets), ("DONOR_VALUE", donors))
-        },
-    }
 
 
 def _look_up(data, ids, kwargs):

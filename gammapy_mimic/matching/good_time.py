@@ -1,0 +1,227 @@
+"""Good time of runs: bad times taken out, and slices."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from astropy.time import Time
+from gammapy.data import GTI, EventList
+
+from gammapy_mimic.data.compat import new_observation
+from gammapy_mimic.data.gti import in_scale
+from gammapy_mimic.io.ecsv import read_ecsv
+
+__all__ = ["BadTimes", "good_slice", "with_gti"]
+
+_COLUMNS = ("OBS_ID", "START", "STOP")
+# modified Julian dates that a plain number can be (1932 to 2132)
+_MJD = (27_000, 100_000)
+
+
+class BadTimes:
+    """Times of runs that are not to be used, such as clouds or lightning.
+
+    Parameters
+    ----------
+    source : str, `~pathlib.Path` or `~astropy.table.Table`, optional
+        Table, or ECSV file, with columns OBS_ID, START and STOP. The times are
+        `~astropy.time.Time`, text that it understands, modified Julian dates, or
+        seconds since MJDREFI + MJDREFF of the meta. TIMESYS of the meta is their
+        time scale where the column has none; the default is UTC. Default is None:
+        no bad time.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If a column is missing or is not a time, or an interval does not end after
+        it starts.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> start, stop = "2004-12-08 20:10", "2004-12-08 20:15"
+    >>> bad = BadTimes(Table({"OBS_ID": [23523], "START": [start], "STOP": [stop]}))
+    >>> bad.obs_ids
+    [23523]
+    """
+
+    def __init__(self, source=None):
+        self._of_run = {}
+        if source is None:
+            return
+        label = "bad_times" if isinstance(source, Table) else f"bad_times: {source}"
+        if isinstance(source, str | Path):
+            source = read_ecsv(source)
+        if not isinstance(source, Table):
+            raise TypeError(f"bad_times = {source!r}: must be a Table or an ECSV file")
+        absent = [name for name in _COLUMNS if name not in source.colnames]
+        if absent:
+            raise ValueError(f"{label}: no column {', '.join(absent)}")
+        if not len(source):
+            return
+        start, stop = (_times(source, name, label) for name in _COLUMNS[1:])
+        ids = [int(obs_id) for obs_id in source["OBS_ID"]]
+        wrong = np.flatnonzero(~(stop > start))
+        if len(wrong):
+            raise ValueError(
+                f"{label}: run {ids[wrong[0]]}: START {start[wrong[0]].isot} is not "
+                f"before STOP {stop[wrong[0]].isot}"
+            )
+        for obs_id in dict.fromkeys(ids):
+            rows = np.array(ids) == obs_id
+            self._of_run[obs_id] = start[rows], stop[rows]
+
+    @property
+    def obs_ids(self):
+        """Runs that have bad times (list of int)."""
+        return list(self._of_run)
+
+    def good_gti(self, obs_id, gti):
+        """Good time intervals without the bad times of a run.
+
+        Parameters
+        ----------
+        obs_id : int
+            Run.
+        gti : `~gammapy.data.GTI`
+            Its good time intervals; not changed.
+
+        Returns
+        -------
+        gti : `~gammapy.data.GTI`
+            What is left of them, perhaps nothing; the same where no time is bad.
+        """
+        if int(obs_id) not in self._of_run:
+            return gti
+        start, stop = _seconds(gti)
+        for bad_start, bad_stop in zip(*self._of_run[int(obs_id)], strict=True):
+            low = (bad_start - gti.time_ref).to_value("s")
+            high = (bad_stop - gti.time_ref).to_value("s")
+            # what is left before and after the bad time
+            ends = np.stack([np.minimum(stop, low), stop], axis=1)
+            starts = np.stack([start, np.maximum(start, high)], axis=1)
+            keep = ends > starts
+            start, stop = starts[keep], ends[keep]
+        return _gti(start, stop, gti)
+
+    def cut(self, observation):
+        """Run without its bad times.
+
+        Parameters
+        ----------
+        observation : `~gammapy.data.Observation`
+            Run; not changed.
+
+        Returns
+        -------
+        observation : `~gammapy.data.Observation`
+            The same where no time is bad, else one in memory.
+        """
+        if int(observation.obs_id) not in self._of_run:
+            return observation
+        gti = self.good_gti(observation.obs_id, observation.gti)
+        return with_gti(observation, gti)
+
+
+def _times(table, name, label):
+    """Column as `~astropy.time.Time`."""
+    column = table[name]
+    if isinstance(column, Time):
+        return column
+    scale = str(table.meta.get("TIMESYS", "utc")).lower()
+    try:
+        if column.dtype.kind in "SUO":
+            return Time([str(value).strip() for value in column], scale=scale)
+        if column.unit is not None and u.Unit(column.unit).is_equivalent("s"):
+            if u.Unit(column.unit) != u.d:
+                day = float(table.meta["MJDREFI"]) + float(table.meta["MJDREFF"])
+                reference = Time(day, format="mjd", scale=scale)
+                return reference + u.Quantity(column).to("s")
+        values = np.asarray(column, dtype=float)
+        if not ((values > _MJD[0]) & (values < _MJD[1])).all():
+            raise ValueError(f"{values.tolist()[:3]} are not modified Julian dates")
+        return Time(values, format="mjd", scale=scale)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{label}: column {name} is not a time: {error}; write dates such as "
+            "2004-12-08 20:10:00, modified Julian dates, or seconds with MJDREFI and "
+            "MJDREFF in the meta"
+        ) from error
+
+
+def _seconds(gti):
+    """Starts and ends in order of time, in seconds since the reference."""
+    start, stop = (
+        np.atleast_1d((time - gti.time_ref).to_value("s"))
+        for time in (gti.time_start, gti.time_stop)
+    )
+    order = np.argsort(start)
+    return start[order], stop[order]
+
+
+def _gti(start_s, stop_s, like):
+    """Good time intervals from seconds since the reference of others."""
+    scale = like.time_start
+    times = (in_scale(like.time_ref + s * u.s, scale) for s in (start_s, stop_s))
+    return GTI.create(*times, reference_time=like.time_ref)
+
+
+def good_slice(gti, start, stop):
+    """Part of the good time of a run.
+
+    Parameters
+    ----------
+    gti : `~gammapy.data.GTI`
+        Good time intervals; not changed.
+    start, stop : `~astropy.units.Quantity`
+        Beginning and end of the part, in good time since the start of the run: what
+        lies between two intervals does not count.
+
+    Returns
+    -------
+    gti : `~gammapy.data.GTI`
+        Good time intervals whose sum is ``stop - start``, or less at the end of the
+        run.
+    """
+    low, high = _seconds(gti)
+    before = np.cumsum(high - low) - (high - low)
+    start_s, stop_s = (u.Quantity(value).to_value("s") for value in (start, stop))
+    first = low + np.clip(start_s - before, 0, high - low)
+    last = low + np.clip(stop_s - before, 0, high - low)
+    keep = last > first
+    return _gti(first[keep], last[keep], gti)
+
+
+def with_gti(observation, gti):
+    """Run with other good time intervals, and only the events in them.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run; not changed.
+    gti : `~gammapy.data.GTI`
+        Its new good time intervals.
+
+    Returns
+    -------
+    observation : `~gammapy.data.Observation`
+        Run whose events are in memory.
+
+    Raises
+    ------
+    ValueError
+        If no good time is left.
+    """
+    if not len(gti.table):
+        raise ValueError(f"run {observation.obs_id}: no good time is left")
+    events = observation.events
+    if events is not None:
+        times = events.time
+        seconds = (times - gti.time_ref).to_value("s") if len(times) else np.zeros(0)
+        start, stop = _seconds(gti)
+        inside = (seconds[:, np.newaxis] >= start) & (seconds[:, np.newaxis] <= stop)
+        events = EventList(events.table[inside.any(axis=1)], meta=events.meta)
+    return new_observation(observation, events=events, gti=gti)
