@@ -43,7 +43,9 @@ def assign(rows, columns, distance, level, shape):
     cost = distance + per_level * level + 1e-9 * j / n_donors
     # a target may also take the empty place of its own; a weight of 0 is no edge
     own = np.arange(n_targets)
-    weights = np.concatenate([cost, np.full(n_targets, never)]) + 1
+    # of equal targets the last one goes without
+    empty = never - 1e-9 * own / n_targets
+    weights = np.concatenate([cost, empty]) + 1
     place = np.concatenate([i, own]), np.concatenate([j, n_donors + own])
     graph = coo_array((weights, place), shape=(n_targets, n_donors + n_targets))
     i, j = min_weight_full_bipartite_matching(graph.tocsr())

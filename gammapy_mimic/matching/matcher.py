@@ -261,6 +261,7 @@ class DonorMatcher:
         tolerances = self._active_tolerances(can_measure)
         cuts = Cuts(*runs.values(), tolerances, {**FEATURES, **self.columns})
         wanted = {
+            "threshold": "threshold" in tolerances,
             "area": "effective_area" in tolerances,
             "rate": "rate" in tolerances and self.rate_proxy != "index",
             "chi2": "rate_chi2" in tolerances,
@@ -278,7 +279,8 @@ class DonorMatcher:
             measured["donors"](np.unique(columns[columns >= 0]), rate=True)
         pairs = make_pairs(runs, cuts, evaluation, slices, self)
         pairs.meta["notes"] = _notes(runs, tolerances, cuts.features)
-        pairs.meta["notes"] += self._measurement_notes(can_measure)
+        if can_measure and self.energy_min is None and "effective_area" in self.tolerances:
+            pairs.meta["notes"].append("effective_area not compared: give energy_min")
         pairs.meta["warnings"] = source_warnings(
             runs, slices, catalogs=self.catalogs, scrambled=self.scrambled
         )
@@ -310,19 +312,6 @@ class DonorMatcher:
         if not can_measure:
             both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
         return {name: both[name] for name in (*FEATURES, *self.columns) if name in both}
-
-    def _measurement_notes(self, can_measure):
-        """Say what could not be measured, and what rates count."""
-        if not can_measure or self.rate_proxy == "index":
-            yield (
-                "RATE_RATIO counts all energies and sources, by EVENT_COUNT of the index"
-            )
-        if "effective_area" not in self.tolerances:
-            return
-        if not can_measure:
-            yield "effective_area not compared: there are no files"
-        elif self.energy_min is None:
-            yield "effective_area not compared: give energy_min"
 
     def _read(self, data, argument, skip_broken):
         """Run table with all columns that the tolerances need."""

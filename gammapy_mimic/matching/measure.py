@@ -107,23 +107,23 @@ class Measurement:
         """Whether there are files or observations to read (bool)."""
         return self._open is not None
 
-    def __call__(self, rows, *, area=False, rate=False, chi2=False):
+    def __call__(self, rows, *, threshold=False, area=False, rate=False, chi2=False):
         """Measure some runs.
 
         Parameters
         ----------
         rows : sequence of int
             Rows of the run table.
-        area, rate, chi2 : bool, optional
-            What is to be measured. LO_THRES always is. Default is False.
+        threshold, area, rate, chi2 : bool, optional
+            What is to be measured. Default is False.
         """
-        if not self.is_possible:
-            return
-        wanted = {"area": area, "rate": rate, "chi2": chi2}
+        wanted = {"threshold": threshold, "area": area, "rate": rate, "chi2": chi2}
         wanted = {name for name, is_wanted in wanted.items() if is_wanted}
+        if not self.is_possible or not wanted:
+            return
         for row in rows:
             missing = wanted - self._done.get(row, set())
-            if row in self._done and not missing:
+            if not missing:
                 continue
             try:
                 values = self._measure(row, missing)
@@ -163,32 +163,35 @@ class Measurement:
         energy = np.sqrt(self.edges[:-1] * self.edges[1:]) * u.TeV
         area = aeff.evaluate(energy_true=energy[:, np.newaxis], offset=OFFSETS)
         # four digits are enough, and keep the tables of pairs small
-        return _rounded(area.to_value("m2"))
+        return _rounded(area.to_value("m2"), 4)
 
     def _rates(self, run, row):
         if self.bad_times is not None:
             run = self.bad_times.cut(run)
-        rows, weight = self.rate.counted(run, self._sources(row, run))
-        energy = run.events.energy[rows].to_value("TeV")
+        # each access to a part of a run on disk reads it again
+        events, gti = run.events, run.gti
+        sources = self._sources(row, {} if events is None else events.table.meta)
+        rows, weight = self.rate.counted(run, events, sources)
+        energy = events.energy[rows].to_value("TeV")
         livetime = run.observation_live_time_duration.to_value("s")
         spectrum, variance = (
             np.histogram(energy, self.edges, weights=it)[0]
             for it in (weight, weight**2)
         )
         start, stop = (
-            (time - run.gti.time_ref).to_value("s")
-            for time in (run.gti.time_start, run.gti.time_stop)
+            (time - gti.time_ref).to_value("s")
+            for time in (gti.time_start, gti.time_stop)
         )
-        seconds = (run.events.time[rows] - run.gti.time_ref).to_value("s")
+        seconds = (events.time[rows] - gti.time_ref).to_value("s")
         return {
             "RATE_SPECTRUM": _rounded(spectrum / livetime),
             "RATE_VARIANCE": _rounded(variance / livetime**2),
             "RATE_CHI2": round(rate_chi2(seconds, start, stop), 4),
         }
 
-    def _sources(self, row, run):
+    def _sources(self, row, header):
         """Circles in the field of a run that must not be looked at."""
-        extra, header = list(self._extra), run.events.table.meta
+        extra = list(self._extra)
         own = [
             value if np.isfinite(value) else header.get(key, np.nan)
             for key, value in ((key, row[key]) for key in ("RA_OBJ", "DEC_OBJ"))
@@ -210,7 +213,7 @@ def _threshold(aeff):
         return np.nan
 
 
-def _rounded(values, digits=4):
+def _rounded(values, digits=8):
     """Round to some significant digits."""
     scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.maximum(values, 1e-300))))
     return np.where(values > 0, np.round(values * scale) / scale, 0.0)
@@ -230,4 +233,5 @@ def _opener(data):
 
 def field_rate():
     """Rate of the field of view, the default measure of RATE_RATIO."""
-    return OuterRate(offset_min=0 * u.deg, offset_max=_FIELD)
+    # nearer to the pointing a source of the target may cover all there is
+    return OuterRate(offset_min=0.5 * u.deg, offset_max=_FIELD)

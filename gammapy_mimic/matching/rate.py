@@ -13,6 +13,7 @@ __all__ = ["OuterRate", "rate_chi2"]
 # counts in a time bin, and the number of bins
 _COUNTS_PER_BIN = 25
 _TIME_BINS = (5, 30)
+_LEAST_FREE = 0.05
 
 
 class OuterRate:
@@ -83,18 +84,21 @@ class OuterRate:
         rate : `~astropy.units.Quantity`
             Events per ontime, corrected for the area of the sources.
         """
-        rows, weight = self.counted(observation)
-        energy = observation.events.energy[rows]
+        events = observation.events
+        rows, weight = self.counted(observation, events)
+        energy = events.energy[rows]
         ontime = observation.observation_time_duration
         return (weight[energy >= self.energy_min].sum() / ontime).to("s-1")
 
-    def counted(self, observation, sources=()):
+    def counted(self, observation, events, sources=()):
         """Events that count, and how much.
 
         Parameters
         ----------
         observation : `~gammapy.data.Observation`
             Run.
+        events : `~gammapy.data.EventList`
+            Its events.
         sources : list of `~regions.CircleSkyRegion`, optional
             Further sources left out. Default is none.
 
@@ -106,7 +110,6 @@ class OuterRate:
             Ring over the part of the ring that no circle covers, at the offset of
             each of these events.
         """
-        events = observation.events
         if events is None:
             raise ValueError(f"run {observation.obs_id} has no events")
         if observation.pointing.fixed_icrs is not None:
@@ -126,7 +129,10 @@ class OuterRate:
         middle = observation.get_pointing_icrs(observation.tmid)
         circles = _circles([*self.sources, *sources], middle)
         keep = ~circles.contains(offset, azimuth).any(axis=0)
-        return rows[keep], 1 / (1 - circles.covered_fraction(offset[keep]))
+        free = 1 - circles.covered_fraction(offset[keep])
+        # of a ring that is nearly all covered nothing can be said
+        is_seen = free > _LEAST_FREE
+        return rows[keep][is_seen], 1 / free[is_seen]
 
 
 def _circles(sources, pointing):
