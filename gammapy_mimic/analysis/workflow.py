@@ -48,7 +48,7 @@ class MimicWorkflowStep(WorkflowStepBase):
         settings = self.config.mimic
         targets = select_targets(self.config.observations).store
         donors = select_donors(settings.donors, self.config.observations)
-        pairs = settings.matcher().run(targets, donors)
+        pairs = self.config.matcher().run(targets, donors)
         self.inputs.observations = settings.maker().run_pairs(
             targets, donors, pairs, mimic_set=0
         )

@@ -88,7 +88,7 @@ def _check_mimics(folder, pairs, report):
     has_donor = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
     for mimic_set in range(pairs.n_sets):
         chosen = has_donor & (pairs["MIMIC_SET"] == mimic_set)
-        targets = [int(obs_id) for obs_id in pairs["TARGET_OBS_ID"][chosen]]
+        targets = [pairs.part(row).obs_id for row in np.flatnonzero(chosen)]
         store = folder.store_path(mimic_set)
         if not targets:
             continue

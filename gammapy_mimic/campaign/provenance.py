@@ -70,6 +70,7 @@ def _runs(folder, mimic_set, inputs):
         runs[obs_id] = {
             "file": record["file"],
             "sha256": record["sha256"],
+            "target": record["target"],
             "donor": record["donor"],
             "seed": row.get("MIM_SEED"),
             "spawn_key": row.get("MIM_SKEY"),

@@ -14,6 +14,7 @@ from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_record
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.data.compat import events_header
 from gammapy_mimic.io.output import check_replaceable, file_error_context
+from gammapy_mimic.matching.good_time import Part
 
 __all__ = ["Task", "make_mimic"]
 
@@ -48,6 +49,8 @@ class Task:
 
     target: Observation
     donor: Observation
+    part: Part
+    """What of the two runs is used, and the OBS_ID of the mimic."""
     mimic_set: int
     settings: MimicConfig
     outdir: Path
@@ -77,9 +80,9 @@ def make_mimic(task):
         If nothing can be written to the folder of the campaign.
     """
     folder = CampaignFolder(task.outdir, compress=task.settings.compress)
-    record_path = folder.record_path(task.mimic_set, task.target.obs_id)
+    record_path = folder.record_path(task.mimic_set, task.part.obs_id)
     writer = folder.writer(task.mimic_set)
-    path = writer.file_path(task.target.obs_id)
+    path = writer.file_path(task.part.obs_id)
     try:
         record_path.unlink(missing_ok=True)
         check_replaceable(path)
@@ -87,13 +90,15 @@ def make_mimic(task):
         return _problem(error, task.outdir)
     try:
         maker = task.settings.maker()
-        mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
+        runs = task.part.cut(task.target, task.donor)
+        mimic = task.part.label(maker.run(*runs, mimic_set=task.mimic_set))
         for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
             _check_time(run, mjd)
         with file_error_context(path):
             rows = writer.write(mimic)
         record = {
             "fingerprint": task.fingerprint,
+            "target": int(task.target.obs_id),
             "donor": int(task.donor.obs_id),
             "file": path.name,
             "size": path.stat().st_size,

@@ -301,15 +301,17 @@ def area_difference(targets, donors, rows, columns):
     shape, rows, columns = rows.shape, rows.ravel(), columns.ravel()
     if "AEFF" not in targets or "AEFF" not in donors:
         return np.full(shape, np.nan)
+    if not len(rows):
+        return np.zeros(shape)
     t, d = targets["AEFF"][rows], donors["AEFF"][columns]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = d / t - 1
     number = np.arange(t.shape[1])
     below = number < _first_bin(targets, donors, rows, columns)[:, np.newaxis]
     amount = np.where(below[..., np.newaxis] | np.isnan(ratio), -1, np.abs(ratio))
-    flat = amount.reshape(len(rows), -1)
+    flat, ratio = (it.reshape(len(rows), t[0].size) for it in (amount, ratio))
     worst = flat.argmax(axis=1)[:, np.newaxis]
-    value = np.take_along_axis(ratio.reshape(len(rows), -1), worst, axis=1)[:, 0]
+    value = np.take_along_axis(ratio, worst, axis=1)[:, 0]
     is_known = np.take_along_axis(flat, worst, axis=1)[:, 0] >= 0
     return np.where(is_known, value, np.nan).reshape(shape)
 

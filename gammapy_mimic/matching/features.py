@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from numbers import Real
 
 from astropy import units as u
 

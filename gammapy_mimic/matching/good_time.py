@@ -1,5 +1,6 @@
 """Good time of runs: bad times taken out, and slices."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from gammapy_mimic.data.compat import new_observation
 from gammapy_mimic.data.gti import in_scale
 from gammapy_mimic.io.ecsv import read_ecsv
 
-__all__ = ["BadTimes", "good_slice", "with_gti"]
+__all__ = ["BadTimes", "Part", "good_slice", "with_gti"]
 
 _COLUMNS = ("OBS_ID", "START", "STOP")
 # modified Julian dates that a plain number can be (1932 to 2132)
@@ -73,6 +74,34 @@ class BadTimes:
         for obs_id in dict.fromkeys(ids):
             rows = np.array(ids) == obs_id
             self._of_run[obs_id] = start[rows], stop[rows]
+
+    @classmethod
+    def from_mjd(cls, intervals):
+        """Make them of numbers, as `to_mjd` gives them."""
+        new = cls()
+        for obs_id, pairs in intervals.items():
+            times = Time(np.array(pairs, dtype=float), format="mjd", scale="tt")
+            new._of_run[int(obs_id)] = times[:, 0], times[:, 1]
+        return new
+
+    def to_mjd(self, obs_ids=None):
+        """Give them as modified Julian dates (TT).
+
+        Parameters
+        ----------
+        obs_ids : collection of int, optional
+            Only those of these runs. Default is None: all.
+
+        Returns
+        -------
+        intervals : dict of int to list of list of float
+            Start and stop of each bad time, by OBS_ID.
+        """
+        return {
+            obs_id: np.stack([start.tt.mjd, stop.tt.mjd], axis=1).tolist()
+            for obs_id, (start, stop) in self._of_run.items()
+            if obs_ids is None or obs_id in obs_ids
+        }
 
     @property
     def obs_ids(self):
@@ -135,11 +164,9 @@ def _times(table, name, label):
     try:
         if column.dtype.kind in "SUO":
             return Time([str(value).strip() for value in column], scale=scale)
-        if column.unit is not None and u.Unit(column.unit).is_equivalent("s"):
-            if u.Unit(column.unit) != u.d:
-                day = float(table.meta["MJDREFI"]) + float(table.meta["MJDREFF"])
-                reference = Time(day, format="mjd", scale=scale)
-                return reference + u.Quantity(column).to("s")
+        if column.unit is not None and u.Unit(column.unit) != u.d:
+            day = float(table.meta["MJDREFI"]) + float(table.meta["MJDREFF"])
+            return Time(day, format="mjd", scale=scale) + u.Quantity(column).to("s")
         values = np.asarray(column, dtype=float)
         if not ((values > _MJD[0]) & (values < _MJD[1])).all():
             raise ValueError(f"{values.tolist()[:3]} are not modified Julian dates")
@@ -153,7 +180,7 @@ def _times(table, name, label):
 
 
 def _seconds(gti):
-    """Starts and ends in order of time, in seconds since the reference."""
+    """Give starts and ends in order of time, in seconds since the reference."""
     start, stop = (
         np.atleast_1d((time - gti.time_ref).to_value("s"))
         for time in (gti.time_start, gti.time_stop)
@@ -225,3 +252,86 @@ def with_gti(observation, gti):
         inside = (seconds[:, np.newaxis] >= start) & (seconds[:, np.newaxis] <= stop)
         events = EventList(events.table[inside.any(axis=1)], meta=events.meta)
     return new_observation(observation, events=events, gti=gti)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of two runs becomes a mimic, and what that is called.
+
+    Parameters
+    ----------
+    obs_id : int
+        OBS_ID of the mimic.
+    target_id : int
+        OBS_ID of the target.
+    bad_times : dict of int to list
+        Bad times of both runs, see `BadTimes.to_mjd`.
+    times_s : tuple of float or None
+        Good time at which the part begins in the target, and at which the slice of
+        the donor begins and ends. None for whole runs.
+    """
+
+    obs_id: int
+    target_id: int
+    bad_times: dict
+    times_s: tuple | None = None
+
+    @property
+    def is_whole(self):
+        """Whether both runs are taken as they are (bool)."""
+        return self.times_s is None and not self.bad_times
+
+    def cut(self, target, donor):
+        """Cut two runs.
+
+        Parameters
+        ----------
+        target, donor : `~gammapy.data.Observation`
+            Runs; not changed.
+
+        Returns
+        -------
+        target, donor : `~gammapy.data.Observation`
+            The same, or what is to be used of them; the target has the OBS_ID of the
+            mimic.
+        """
+        if self.is_whole:
+            return target, donor
+        bad = BadTimes.from_mjd(self.bad_times)
+        gtis = [bad.good_gti(run.obs_id, run.gti) for run in (target, donor)]
+        if self.times_s is not None:
+            begin, start, stop = (value * u.s for value in self.times_s)
+            gtis = [
+                good_slice(gtis[0], begin, begin + stop - start),
+                good_slice(gtis[1], start, stop),
+            ]
+        # of the target's events nothing but the header is used
+        events = target.events
+        header = {**events.table.meta, "OBS_ID": self.obs_id}
+        target = new_observation(
+            target,
+            obs_id=self.obs_id,
+            gti=gtis[0],
+            events=EventList(events.table[:0], meta=header),
+        )
+        target.events.table.meta = header
+        return target, with_gti(donor, gtis[1])
+
+    def label(self, mimic):
+        """Write into a mimic to which target it belongs (card MIM_TGT).
+
+        Parameters
+        ----------
+        mimic : `~gammapy.data.Observation`
+            Mimic.
+
+        Returns
+        -------
+        mimic : `~gammapy.data.Observation`
+            The same, or one with the card where its OBS_ID does not say it.
+        """
+        if self.obs_id == self.target_id:
+            return mimic
+        events = mimic.events
+        events.table.meta["MIM_TGT"] = self.target_id
+        return new_observation(mimic, events=events)

@@ -279,7 +279,11 @@ class DonorMatcher:
             measured["donors"](np.unique(columns[columns >= 0]), rate=True)
         pairs = make_pairs(runs, cuts, evaluation, slices, self)
         pairs.meta["notes"] = _notes(runs, tolerances, cuts.features)
-        if can_measure and self.energy_min is None and "effective_area" in self.tolerances:
+        if (
+            can_measure
+            and self.energy_min is None
+            and "effective_area" in self.tolerances
+        ):
             pairs.meta["notes"].append("effective_area not compared: give energy_min")
         pairs.meta["warnings"] = source_warnings(
             runs, slices, catalogs=self.catalogs, scrambled=self.scrambled

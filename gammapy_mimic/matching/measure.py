@@ -220,7 +220,7 @@ def _rounded(values, digits=8):
 
 
 def _opener(data):
-    """Function that gives a run by its OBS_ID; None if there are no files."""
+    """Make a function that gives a run by its OBS_ID; None without files."""
     if isinstance(data, DataStore):
         if not len(data.hdu_table):
             return None

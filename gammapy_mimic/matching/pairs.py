@@ -9,11 +9,11 @@ from gammapy.data import DataStore, Observations
 
 from gammapy_mimic.matching.cuts import Cuts
 from gammapy_mimic.matching.features import FEATURES, Feature
-from gammapy_mimic.matching.good_time import good_slice, with_gti
+from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.matching.index import UNITS
 from gammapy_mimic.matching.text import headlines, rejections
 
-__all__ = ["PairTable", "cut_pair"]
+__all__ = ["PairTable"]
 
 
 def runs_to_json(runs):
@@ -73,7 +73,7 @@ class PairTable(Table):
 
     @property
     def features(self):
-        """Features by name (dict of str to `~gammapy_mimic.matching.features.Feature`)."""
+        """Features by name (dict of str to `Feature`)."""
         further = self.meta.get("columns", {}).items()
         return {
             **FEATURES,
@@ -184,7 +184,8 @@ class PairTable(Table):
         """Pairs, mean distance and mean differences of each mimic set.
 
         A `~astropy.table.Table` with MIMIC_SET, PAIRS, and the means of DISTANCE,
-        RATE_RATIO, SHARED and all DELTA columns; masked where there is nothing to average.
+        RATE_RATIO, SHARED and all DELTA columns; masked where there is nothing to
+        average.
         """
         names = [name for name in self.colnames if name.startswith("DELTA_")]
         shared = [name for name in ("SHARED",) if name in self.colnames]
@@ -260,7 +261,7 @@ class PairTable(Table):
         -------
         targets, donors : `~gammapy.data.Observations`
             As long as each other and in the same order. Targets without a donor
-            are left out. With ``fill`` they are cut to the slices of the pairs.
+            are left out. Bad times are cut out and with ``fill`` all but the slices.
 
         Raises
         ------
@@ -274,10 +275,32 @@ class PairTable(Table):
             _look_up(data, [int(i) for i in self[column][keep]], kwargs)
             for data, column in ((targets, "TARGET_OBS_ID"), (donors, "DONOR_OBS_ID"))
         ]
-        if "START" not in self.colnames:
+        parts = [self.part(row) for row in np.flatnonzero(keep)]
+        if all(part.is_whole for part in parts):
             return tuple(found)
-        cut = [cut_pair(*pair) for pair in zip(*found, self[keep], strict=True)]
+        cut = [part.cut(*runs) for part, *runs in zip(parts, *found, strict=True)]
         return tuple(Observations(list(side)) for side in zip(*cut, strict=True))
+
+    def part(self, row):
+        """Say what of the runs of a pair is used, without bad times.
+
+        Parameters
+        ----------
+        row : int
+            Row of the table.
+
+        Returns
+        -------
+        part : `~gammapy_mimic.matching.good_time.Part`
+            Part; its ``cut(target, donor)`` gives the two observations.
+        """
+        target, donor = (int(self[f"{it}_OBS_ID"][row]) for it in ("TARGET", "DONOR"))
+        bad = json.loads(self.meta.get("bad_times", "{}"))
+        bad = {i: bad[str(i)] for i in (target, donor) if str(i) in bad}
+        if "START" not in self.colnames:
+            return Part(target, target, bad)
+        times = (float(self[it][row]) for it in ("TARGET_START", "START", "STOP"))
+        return Part(int(self["MIMIC_OBS_ID"][row]), target, bad, tuple(times))
 
     def plot(self, ax=None, *, mimic_set=None, letters=None, **kwargs):
         """Draw targets against donors; see `peek`.
@@ -316,31 +339,6 @@ class PairTable(Table):
         figure, ax = plt.subplots(figsize=figsize, layout="constrained")
         self.plot(ax)
         return figure
-
-
-def cut_pair(target, donor, row):
-    """Parts of two runs that a row of a pair table means.
-
-    Parameters
-    ----------
-    target, donor : `~gammapy.data.Observation`
-        Runs; not changed.
-    row : `~astropy.table.Row`
-        Row of a `PairTable`.
-
-    Returns
-    -------
-    target, donor : `~gammapy.data.Observation`
-        The same, or their slices with ``fill``.
-    """
-    if "START" not in row.colnames:
-        return target, donor
-    start, stop = float(row["START"]) * u.s, float(row["STOP"]) * u.s
-    first = float(row["TARGET_START"]) * u.s
-    return (
-        with_gti(target, good_slice(target.gti, first, first + stop - start)),
-        with_gti(donor, good_slice(donor.gti, start, stop)),
-    )
 
 
 def _rows(runs, obs_id, role):

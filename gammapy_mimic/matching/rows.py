@@ -1,6 +1,7 @@
 """The rows of a pair table, from what was chosen."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 from astropy.table import MaskedColumn
@@ -156,6 +157,7 @@ def make_pairs(runs, cuts, evaluation, chosen, matcher):
             "relax": [list(step) for step in matcher.relax],
             "energy_edges": edges.tolist(),
             "rate_bands": edges[_band_edges(len(edges) - 1)].tolist(),
+            "bad_times": json.dumps(matcher.bad_times.to_mjd()),
             "energy_min": _value(matcher.energy_min),
             "left_out": [list(it) for it in targets.meta["left_out"]],
             "cut_flow": json.dumps({n: it.tolist() for n, it in flow.items()}),
@@ -212,7 +214,7 @@ def _rates(runs, rows, columns):
     edges = _band_edges(t["RATE_SPECTRUM"].shape[1])
     bands = [
         rate_ratio(t, d, rows, columns, bins=slice(low, high))
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     ]
     bands = np.stack(bands, axis=1)
     return {"RATE_RATIO": ratio, "RATE_RATIO_ERR": error, "RATE_RATIO_BANDS": bands}
