@@ -328,9 +328,9 @@ class Part:
         Returns
         -------
         mimic : `~gammapy.data.Observation`
-            The same, or one with the card where its OBS_ID does not say it.
+            The same for a whole target, whose OBS_ID it has, else one with the card.
         """
-        if self.obs_id == self.target_id:
+        if self.times_s is None:
             return mimic
         events = mimic.events
         events.table.meta["MIM_TGT"] = self.target_id

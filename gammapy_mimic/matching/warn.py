@@ -4,7 +4,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from gammapy_mimic.sources.known import known_sources
+from gammapy_mimic.sky.geometry import offset_azimuth
+from gammapy_mimic.sources.catalogs import read
+from gammapy_mimic.sources.known import available_catalogs, known_sources
 
 __all__ = ["source_warnings"]
 
@@ -38,54 +40,68 @@ def source_warnings(runs, chosen, *, catalogs, scrambled=None):
     """
     donors, targets = runs["donors"], runs["targets"]
     has_donor = chosen["column"] >= 0
-    rows, columns = chosen["row"][has_donor], chosen["column"][has_donor]
-    objects = _objects(targets)
-    found = []
-    for column in np.unique(columns):
+    pairs = np.stack([chosen["column"], chosen["row"]])[:, has_donor]
+    found = list(_own_objects(targets, donors, pairs))
+    own = {}
+    for column, position, _ in found:
+        own.setdefault(column, []).append(position)
+    lines = [text for *_, text in found]
+    for column in _with_sources(donors, np.unique(pairs[0]), catalogs):
         pointing = SkyCoord(
             donors["RA_PNT"][column], donors["DEC_PNT"][column], unit="deg"
         )
-        obs_id = int(donors["OBS_ID"][column])
         done = [] if scrambled is None else list(scrambled(pointing))
-        bright = known_sources(pointing, FIELD, catalogs=catalogs)
-        own = []
-        for row in dict.fromkeys(rows[columns == column].tolist()):
-            if objects[row] is None:
-                continue
-            name, position = objects[row]
-            offset = position.separation(pointing)
-            if offset < FIELD and name not in [it[0] for it in own]:
-                own.append((name, position))
-                found.append(
-                    f"donor {obs_id}: the target's own object {name} lies "
-                    f"{offset.deg:.2f} deg from its pointing: take it out by "
-                    f"donors: {{exclude: [{obs_id}]}}, or all such runs by match: "
-                    f"{{keep_away: [{name}]}}"
-                )
-        for region in bright:
-            offset = region.center.separation(pointing)
-            radius = np.maximum(region.radius, _SAME)
-            circles = [it.center for it in done]
-            if any(region.center.separation(center) < _SAME for center in circles):
-                continue
-            if any(region.center.separation(it) < radius for _, it in own):
-                continue
+        for region in known_sources(pointing, FIELD, catalogs=catalogs):
             name = region.meta["name"]
-            found.append(
+            known = [*(it.center for it in done), *own.get(column, [])]
+            if any(region.center.separation(it) < _SAME for it in known):
+                continue
+            obs_id = int(donors["OBS_ID"][column])
+            offset = region.center.separation(pointing)
+            lines.append(
                 f"donor {obs_id}: {name} lies {offset.deg:.2f} deg from its pointing "
                 f"and is not scrambled: scramble it by scramble: {{catalogs: "
                 f"[{', '.join(catalogs)}]}}, or take it out by donors: {{exclude: "
                 f"[{obs_id}]}} or match: {{keep_away: [{name}]}}"
             )
-    return found
+    return lines
 
 
-def _objects(targets):
-    """Name and position of the object of each target; None where unknown."""
-    objects = []
-    for row in targets["OBJECT", "RA_OBJ", "DEC_OBJ"]:
-        place = float(row["RA_OBJ"]), float(row["DEC_OBJ"])
-        is_known = np.isfinite(place).all() and abs(place[1]) <= 90
-        name = str(row["OBJECT"]) or "target"
-        objects.append((name, SkyCoord(*place, unit="deg")) if is_known else None)
-    return objects
+def _own_objects(targets, donors, pairs):
+    """Donors that have the object of a target in their field, with a line each."""
+    columns, rows = pairs
+    place = [np.asarray(targets[key])[rows] for key in ("RA_OBJ", "DEC_OBJ")]
+    pointing = [np.asarray(donors[key])[columns] for key in ("RA_PNT", "DEC_PNT")]
+    is_known = np.isfinite(place).all(axis=0) & (np.abs(place[1]) <= 90)
+    offset = np.full(len(rows), 180.0)
+    values = [it[is_known] for it in (*place, *pointing)]
+    offset[is_known] = offset_azimuth(*values)[0]
+    seen = set()
+    for number in np.flatnonzero(offset < FIELD.to_value("deg")):
+        column, obs_id = int(columns[number]), int(donors["OBS_ID"][columns[number]])
+        name = str(targets["OBJECT"][rows[number]]) or "of the target"
+        if (column, name) not in seen:
+            seen.add((column, name))
+            text = (
+                f"donor {obs_id}: the target's own object {name} lies "
+                f"{offset[number]:.2f} deg from its pointing: take it out by donors: "
+                f"{{exclude: [{obs_id}]}}, or all such runs by match: {{keep_away: "
+                f"[{name}]}}"
+            )
+            position = SkyCoord(place[0][number], place[1][number], unit="deg")
+            yield column, position, text
+
+
+def _with_sources(donors, columns, catalogs):
+    """Donors that may have a source in their field."""
+    sources = [it for tag in available_catalogs(catalogs) for it in read(tag)]
+    ra, dec, size = (
+        np.array([getattr(it, key) for it in sources])
+        for key in ("ra_deg", "dec_deg", "size_deg")
+    )
+    near = FIELD.to_value("deg") + 3 * np.nan_to_num(size)
+    ra_pnt, dec_pnt = (np.asarray(donors[it])[columns] for it in ("RA_PNT", "DEC_PNT"))
+    for number, column in enumerate(columns.tolist()):
+        offset, _ = offset_azimuth(ra, dec, ra_pnt[number], dec_pnt[number])
+        if (offset < near).any():
+            yield column
