@@ -286,7 +286,7 @@ class MimicOnOffMaker(Maker):
             "name": dataset.name,
         }
         if isinstance(dataset, SpectrumDataset):
-            new = SpectrumDatasetOnOff.from_spectrum_dataset(dataset, **parts)
+            new = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=dataset, **parts)
         else:
             new = MapDatasetOnOff.from_map_dataset(dataset, **parts)
         limits = [(mimic.aeff.meta or {}).get("LO_THRES", 0) for mimic in mimics]
