@@ -644,7 +644,8 @@ def test_to_observations():
     assert len(on) == len(off) == 2
     # runs of one truth, with errors of Poisson's kind
     ratio, error = pairs["RATE_RATIO"][:2], pairs["RATE_RATIO_ERR"][:2]
-    assert (np.abs(ratio - 1) < 4 * error).all() and (error < 0.3).all()
+    assert (np.abs(ratio - 1) < 4 * error).all()
+    assert (error < 0.3).all()
     ids = {(0, a.obs_id, b.obs_id) for a, b in zip(on, off, strict=True)}
     assert ids == found(pairs)
     with pytest.raises(ValueError, match="mimic_set = 1: must be 0 to 0"):

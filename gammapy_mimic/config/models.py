@@ -38,6 +38,7 @@ from gammapy_mimic.config.types import (
     Fraction,
     Number,
     PositiveAngle,
+    known_features,
     known_tags,
     none_if_off,
     valid_columns,
@@ -115,7 +116,9 @@ class MatchConfig(GammapyBaseConfig):
     )
     galactic_latitude: AnyAngle | None = None
     epochs: list[Epoch] = Field(default_factory=list)
-    relax: list[str | dict[str, Any]] = Field(default_factory=list)
+    relax: list[Annotated[str | dict[str, Any], AfterValidator(known_features)]] = (
+        Field(default_factory=list)
+    )
     balance: StrictBool = False
     fill: StrictBool = False
     reuse: Annotated[StrictInt, Field(ge=1)] = 1

@@ -9,7 +9,7 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from gammapy_mimic.matching.features import make_columns
+from gammapy_mimic.matching.features import check_name, make_columns
 from gammapy_mimic.sources.catalogs import check_tags
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Fraction",
     "Number",
     "PositiveAngle",
+    "known_features",
     "known_tags",
     "none_if_off",
     "valid_columns",
@@ -114,6 +115,14 @@ def valid_conditions(value):
                 f"{name}: must be text or a number, a list of these, or a range such "
                 "as {min: 40, max: 52}"
             )
+    return value
+
+
+def known_features(value):
+    """Check the names of tolerances, of one or of the keys of a mapping."""
+    for name in [value] if isinstance(value, str) else value:
+        # those of further columns are checked by the matcher
+        check_name(name, columns=[name] if str(name).isupper() else [])
     return value
 
 

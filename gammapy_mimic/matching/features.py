@@ -8,6 +8,7 @@ from astropy import units as u
 __all__ = [
     "FEATURES",
     "MEASURED",
+    "RESERVED",
     "Feature",
     "check_name",
     "make_columns",
@@ -92,7 +93,7 @@ MEASURED = ("threshold", "rate_chi2", "effective_area", "rate")
 """Features for which events or IRFs are read, of runs that pass the other cuts."""
 
 # set by arguments of their own, or always on
-_RESERVED = ("itself", "excluded", "horizon", "epoch", "keep_away")
+RESERVED = ("itself", "excluded", "horizon", "epoch", "keep_away")
 
 
 def make_columns(given):
@@ -170,7 +171,7 @@ def check_name(name, columns=()):
     columns : collection of str, optional
         Further columns that have one. Default is none.
     """
-    names = [key for key in FEATURES if key not in _RESERVED] + list(columns)
+    names = [key for key in FEATURES if key not in RESERVED] + list(columns)
     if name not in names:
         near = get_close_matches(str(name), names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

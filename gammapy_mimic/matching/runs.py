@@ -232,7 +232,8 @@ def read_runs(
     else:
         data, gone = _cut_observations(data, bad_times)
         runs, locate = _from_observations(data, argument, columns, location is None)
-    location = stack_locations([location] * len(runs)) if location else locate()
+    given = location is not None
+    location = stack_locations([location] * len(runs)) if given else locate()
     _check_unique(runs, argument)
     runs, location = _without_broken(runs, location, argument, skip_broken)
     if is_store and bad_times is not None:
