@@ -46,7 +46,7 @@ def is_campaign(path):
 
 
 def check_campaign(path):
-    """Check what a campaign has written besides the inside of its data stores.
+    """Check the files of a campaign, except the contents of its data stores.
 
     Parameters
     ----------
@@ -85,9 +85,8 @@ def _attempt(report, function, *args, **place):
 
 def _check_mimics(folder, pairs, report):
     """Check files and records of all pairs."""
-    has_donor = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
     for mimic_set in range(pairs.n_sets):
-        chosen = has_donor & (pairs["MIMIC_SET"] == mimic_set)
+        chosen = pairs.has_donor & (pairs["MIMIC_SET"] == mimic_set)
         targets = [pairs.part(row).obs_id for row in np.flatnonzero(chosen)]
         store = folder.store_path(mimic_set)
         if not targets:
@@ -111,6 +110,8 @@ def _check_mimic(folder, mimic_set, target):
     if record is None:
         return error("RECORD", f"There is no mimic, or no whole record of it; {_AGAIN}")
     if not folder.holds(mimic_set, record):
-        text = f"{record['file']} is missing or not as it was written; {_AGAIN}"
+        text = (
+            f"{record['file']} is missing or was changed after it was written; {_AGAIN}"
+        )
         return error("SHA256", text)
     return None

@@ -3,7 +3,7 @@
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from astropy.coordinates import Angle, SkyCoord
 from gammapy.analysis.config import (
@@ -44,6 +44,7 @@ from gammapy_mimic.config.types import (
     valid_columns,
     valid_conditions,
 )
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
@@ -90,7 +91,7 @@ class DonorsConfig(GammapyBaseConfig):
     bad_times: RawPath | None = None
 
     @property
-    def is_given(self):
+    def is_given(self) -> bool:
         """Whether anything says which runs are donors (bool)."""
         return bool(self.datastore or self.where or self.obs_ids or self.obs_file)
 
@@ -131,7 +132,7 @@ class MatchConfig(GammapyBaseConfig):
         self.matcher()
         return self
 
-    def matcher(self, **kwargs):
+    def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the matcher.
 
         Parameters
@@ -156,7 +157,7 @@ class MatchConfig(GammapyBaseConfig):
 
 
 class SourceConfig(GammapyBaseConfig):
-    """A source that no catalog has."""
+    """A source that is in no catalog."""
 
     name: StrictStr
     lon: AnyAngle
@@ -171,7 +172,7 @@ class SourceConfig(GammapyBaseConfig):
             raise ValueError("must be between -90 deg and 90 deg")
         return value
 
-    def region(self, theta):
+    def region(self, theta: Angle) -> CircleSkyRegion:
         """Circle of the source, with ``theta`` as radius if it has none."""
         center = SkyCoord(self.lon, self.lat, frame=self.frame).icrs
         radius = theta if self.radius is None else self.radius
@@ -239,7 +240,7 @@ class MimicConfig(GammapyBaseConfig):
         How alike target and donor have to be.
     scramble : `ScrambleConfig` or None
         What is done with known sources of donors; None: nothing.
-    alignment, time, background, irfs, crop, allow_other_telescope
+    alignment, time, background, irfs, fov_alignment, crop, allow_other_telescope
         Arguments of `~gammapy_mimic.MimicMaker`.
     n_mimics : int
         Number of mimic sets.
@@ -260,6 +261,7 @@ class MimicConfig(GammapyBaseConfig):
     time: Literal["target", "donor"] = "target"
     background: Literal["donor", "target"] = "donor"
     irfs: Literal["donor", "target"] = "donor"
+    fov_alignment: Literal["altaz", "radec"] | None = None
     crop: StrictBool = False
     allow_other_telescope: StrictBool = False
     n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
@@ -292,9 +294,10 @@ class MimicConfig(GammapyBaseConfig):
         exclude = self.donors.exclude
         return self.match.matcher(n_mimics=self.n_mimics, exclude=exclude, **kwargs)
 
-    def maker(self):
+    def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
-        names = "alignment time background irfs crop allow_other_telescope random_state"
+        names = "alignment time background irfs fov_alignment crop random_state "
+        names += "allow_other_telescope"
         options = {name: getattr(self, name) for name in names.split()}
         scrambler = None if self.scramble is None else self.scramble.scrambler()
         return MimicMaker(scrambler=scrambler, **options)
@@ -348,7 +351,7 @@ class MimicAnalysisConfig(AnalysisConfig):
     mimic: MimicConfig = MimicConfig()
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: PathLike) -> Self:
         """Read from a YAML file.
 
         Parameters
@@ -366,23 +369,25 @@ class MimicAnalysisConfig(AnalysisConfig):
         ConfigError
             If there are mistakes in the file, with all of them.
         """
-        path = make_path(path)
+        file = make_path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise ConfigError([f"{path}: is no text file in UTF-8"]) from error
-        return cls._from_text(text, str(path))
+            raise ConfigError([f"{file}: is not a text file in UTF-8"]) from error
+        return cls._from_text(text, str(file))
 
     @classmethod
-    def from_yaml(cls, config_str):
-        """Make it from a YAML text; see `read`."""
+    def from_yaml(cls, config_str: str) -> Self:
+        """Make a configuration from YAML text; see `read`."""
         return cls._from_text(config_str, "configuration")
 
     @classmethod
     def _from_text(cls, text, name):
         return check_settings(cls, parse_yaml(text, name), name)
 
-    def update(self, config=None):
+    def update(
+        self, config: str | dict[str, Any] | AnalysisConfig | None = None
+    ) -> Self:
         """Make a configuration with some settings replaced.
 
         Parameters
@@ -406,7 +411,7 @@ class MimicAnalysisConfig(AnalysisConfig):
                 f"config = {config!r}: must be YAML, dict or AnalysisConfig"
             )
         own = self.model_dump(exclude_defaults=True)
-        merged = functools.reduce(deep_update, (own, settings), {})
+        merged: dict[str, Any] = functools.reduce(deep_update, (own, settings), {})
         return check_settings(type(self), merged, "update")
 
     def matcher(self):
@@ -434,6 +439,6 @@ class MimicAnalysisConfig(AnalysisConfig):
         """Give the settings as plain text and numbers, as in the YAML file."""
         return json.loads(self.model_dump_json())
 
-    def to_analysis_config(self):
+    def to_analysis_config(self) -> AnalysisConfig:
         """Give the part that is gammapy's, as `~gammapy.analysis.AnalysisConfig`."""
         return AnalysisConfig(**self.model_dump(exclude={"mimic"}))

@@ -73,6 +73,7 @@ mimic:
     # time: target              # or donor
     # background: donor         # whose background model; or target
     # irfs: donor               # whose other IRFs; or target
+    # fov_alignment: null       # of a BKG_3D without FOVALIGN: altaz or radec
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42
@@ -81,7 +82,7 @@ mimic:
 """
 
 
-def template(text=None):
+def template(text: str | None = None) -> str:
     """Commented configuration.
 
     Parameters
@@ -98,7 +99,7 @@ def template(text=None):
     Raises
     ------
     ConfigError
-        If the text has the section already, or is no block of keys and values.
+        If the text has the section already, or is not a block of keys and values.
     """
     if text is None:
         return f"{_GAMMAPY}\n{_SECTION}"

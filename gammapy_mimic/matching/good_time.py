@@ -1,16 +1,15 @@
 """Good time of runs: bad times taken out, and slices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
-from gammapy.data import GTI, EventList
+from gammapy.data import GTI
 
-from gammapy_mimic.data.compat import new_observation
-from gammapy_mimic.data.gti import in_scale
+from gammapy_mimic.data import compat, read_run, to_observation
 from gammapy_mimic.io.ecsv import read_ecsv
 
 __all__ = ["BadTimes", "Part", "good_slice", "with_gti"]
@@ -191,8 +190,8 @@ def _seconds(gti):
 
 def _gti(start_s, stop_s, like):
     """Good time intervals from seconds since the reference of others."""
-    scale = like.time_start
-    times = (in_scale(like.time_ref + s * u.s, scale) for s in (start_s, stop_s))
+    scale = like.time_start.scale
+    times = (getattr(like.time_ref + s * u.s, scale) for s in (start_s, stop_s))
     return GTI.create(*times, reference_time=like.time_ref)
 
 
@@ -242,16 +241,19 @@ def with_gti(observation, gti):
     ValueError
         If no good time is left.
     """
+    run = _with_gti(read_run(observation), gti)
+    seconds = run.seconds[:, np.newaxis]
+    inside = ((seconds >= run.gti_s[0]) & (seconds <= run.gti_s[1])).any(axis=1)
+    return to_observation(run[inside], **compat.irfs(observation))
+
+
+def _with_gti(run, gti):
+    """Run as arrays with other good time intervals, and all its events."""
     if not len(gti.table):
-        raise ValueError(f"run {observation.obs_id}: no good time is left")
-    events = observation.events
-    if events is not None:
-        times = events.time
-        seconds = (times - gti.time_ref).to_value("s") if len(times) else np.zeros(0)
-        start, stop = _seconds(gti)
-        inside = (seconds[:, np.newaxis] >= start) & (seconds[:, np.newaxis] <= stop)
-        events = EventList(events.table[inside.any(axis=1)], meta=events.meta)
-    return new_observation(observation, events=events, gti=gti)
+        raise ValueError(f"run {run.obs_id}: no good time is left")
+    ends = gti.time_start, gti.time_stop
+    gti_s = np.array([(time - run.reference).to_value("s") for time in ends])
+    return replace(run, gti_s=gti_s)
 
 
 @dataclass(frozen=True)
@@ -305,16 +307,10 @@ class Part:
                 good_slice(gtis[0], begin, begin + stop - start),
                 good_slice(gtis[1], start, stop),
             ]
-        # of the target's events nothing but the header is used
-        events = target.events
-        header = {**events.table.meta, "OBS_ID": self.obs_id}
-        target = new_observation(
-            target,
-            obs_id=self.obs_id,
-            gti=gtis[0],
-            events=EventList(events.table[:0], meta=header),
-        )
-        target.events.table.meta = header
+        run = read_run(with_gti(target, gtis[0]))
+        header = {**run.header, "OBS_ID": self.obs_id}
+        run = replace(run, obs_id=self.obs_id, header=header)
+        target = to_observation(run, **compat.irfs(target))
         return target, with_gti(donor, gtis[1])
 
     def label(self, mimic):
@@ -332,6 +328,6 @@ class Part:
         """
         if self.times_s is None:
             return mimic
-        events = mimic.events
-        events.table.meta["MIM_TGT"] = self.target_id
-        return new_observation(mimic, events=events)
+        run = read_run(mimic)
+        header = {**run.header, "MIM_TGT": self.target_id}
+        return to_observation(replace(run, header=header), **compat.irfs(mimic))

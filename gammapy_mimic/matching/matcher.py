@@ -1,13 +1,15 @@
 """`DonorMatcher`: which background run can stand in for which target."""
 
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle, EarthLocation, SkyCoord
 from astropy.table import Table
 from astropy.time import Time
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
 from gammapy_mimic.matching.assign import assign_sets
 from gammapy_mimic.matching.cuts import Cuts
@@ -21,6 +23,7 @@ from gammapy_mimic.matching.features import (
 from gammapy_mimic.matching.fill import fill_sets
 from gammapy_mimic.matching.good_time import BadTimes
 from gammapy_mimic.matching.measure import Measurement, energy_edges, field_rate
+from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.matching.rate import OuterRate
 from gammapy_mimic.matching.rows import make_pairs, no_slices, slice_columns
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
@@ -116,7 +119,7 @@ class DonorMatcher:
         Least distance of a donor's pointing from the edge of these. Default is
         2.5 deg.
     exclude : sequence of int, optional
-        OBS_IDs that are no donors. Default is ().
+        OBS_IDs that are not used as donors. Default is ().
     **features
         Tolerances:
 
@@ -166,28 +169,28 @@ class DonorMatcher:
     def __init__(
         self,
         *,
-        tolerances=None,
-        n_mimics=1,
-        relax=(),
-        balance=False,
-        columns=None,
-        energy_min=None,
-        energy_max=None,
-        rate_proxy=None,
-        position=None,
-        sources=None,
-        catalogs=("bright",),
-        scrambled=None,
-        fill=False,
-        reuse=1,
-        bad_times=None,
-        location=None,
-        epochs=None,
-        keep_away=None,
-        keep_away_distance=2.5 * u.deg,
-        exclude=(),
-        **features,
-    ):
+        tolerances: Mapping[str, Any] | None = None,
+        n_mimics: int = 1,
+        relax: Sequence[Any] = (),
+        balance: bool = False,
+        columns: Mapping[str, Any] | None = None,
+        energy_min: u.Quantity | None = None,
+        energy_max: u.Quantity | None = None,
+        rate_proxy: str | Callable[[Observation], Any] | None = None,
+        position: SkyCoord | None = None,
+        sources: Any = None,
+        catalogs: Iterable[str] = ("bright",),
+        scrambled: Callable[[SkyCoord], Iterable[Any]] | None = None,
+        fill: bool = False,
+        reuse: int = 1,
+        bad_times: Any = None,
+        location: EarthLocation | None = None,
+        epochs: Sequence[Any] | None = None,
+        keep_away: Any = None,
+        keep_away_distance: u.Quantity | str = 2.5 * u.deg,
+        exclude: Iterable[int] = (),
+        **features: Any,
+    ) -> None:
         self.tolerances = make_tolerances({**(tolerances or {}), **features})
         self.columns, more = make_columns(columns or {})
         self.tolerances |= more
@@ -225,7 +228,13 @@ class DonorMatcher:
         self.keep_away_distance = Angle(keep_away_distance)
         self.exclude = [int(obs_id) for obs_id in exclude]
 
-    def run(self, targets, donors, *, skip_broken=False):
+    def run(
+        self,
+        targets: Observations | DataStore | ObservationTable,
+        donors: Observations | DataStore | ObservationTable,
+        *,
+        skip_broken: bool = False,
+    ) -> PairTable:
         """Find the pairs.
 
         Parameters
@@ -248,7 +257,7 @@ class DonorMatcher:
         TypeError
             If targets or donors are none of these.
         ValueError
-            If there is no run, an OBS_ID comes twice, or a run has no pointing,
+            If there are no runs, an OBS_ID is duplicated, or a run has no pointing,
             time or site.
         """
         data = {"targets": targets, "donors": donors}

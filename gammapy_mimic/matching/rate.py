@@ -3,6 +3,7 @@
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
+from gammapy.data import Observation
 
 from gammapy_mimic.sky.astrometry import interpolated_astrom
 from gammapy_mimic.sky.geometry import Circles, offset_azimuth
@@ -21,7 +22,7 @@ class OuterRate:
 
     Most events far from the pointing are background, whatever the target is. Their
     rate follows the state of the atmosphere and of the telescopes, which vary more
-    than zenith angle and muon efficiency tell.
+    than zenith angle and muon efficiency show.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class OuterRate:
             f"{number} source{'' if number == 1 else 's'})"
         )
 
-    def __call__(self, observation):
+    def __call__(self, observation: Observation) -> u.Quantity:
         """Rate of one run.
 
         Parameters

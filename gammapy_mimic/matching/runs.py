@@ -211,7 +211,7 @@ def read_runs(
     TypeError
         If ``data`` is none of these.
     ValueError
-        If a run has no OBS_ID, time, pointing or site, or an OBS_ID comes twice.
+        If a run has no OBS_ID, time, pointing or site, or an OBS_ID is duplicated.
     """
     is_store = isinstance(data, DataStore)
     table = data.obs_table if is_store else data
