@@ -269,7 +269,14 @@ class Cuts:
 
 def _measured(runs):
     """Measured columns of a run table; empty if nothing was measured."""
-    names = ("LO_THRES", "RATE_CHI2", "AEFF", "RATE_SPECTRUM", "RATE_VARIANCE")
+    names = (
+        "READABLE",
+        "LO_THRES",
+        "RATE_CHI2",
+        "AEFF",
+        "RATE_SPECTRUM",
+        "RATE_VARIANCE",
+    )
     columns = {name: np.asarray(runs[name]) for name in names if name in runs.colnames}
     return {**columns, "EDGES": np.asarray(runs.meta.get("energy_edges", ()))}
 

@@ -299,6 +299,7 @@ class DonorMatcher:
         )
         for side in runs.values():
             pairs.meta["warnings"] += _horizon_warnings(side)
+            pairs.meta["warnings"] += side.meta.get("unreadable", [])
         for text in pairs.meta["warnings"]:
             log.warning(text)
         if pairs.missing:
@@ -322,6 +323,8 @@ class DonorMatcher:
             both.pop("horizon", None)
         if self.energy_min is None or not can_measure:
             both.pop("effective_area", None)
+        if can_measure and set(both) & set(MEASURED):
+            both["readable"] = 1.0
         if not can_measure:
             both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
         return {name: both[name] for name in (*FEATURES, *self.columns) if name in both}
@@ -504,5 +507,5 @@ def _horizon_warnings(table):
         yield (
             f"{side}: {len(below)} pointings below the horizon (run {named}{more}), "
             "which never match: are time (TSTART, MJDREFI, MJDREFF, TIMESYS) and site "
-            "right? Set the site by location (mimic.location in the YAML)"
+            "right? Set the site by location"
         )

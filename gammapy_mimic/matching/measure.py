@@ -1,7 +1,5 @@
 """What is measured on the events and IRFs of runs that may be paired."""
 
-import logging
-
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -13,8 +11,6 @@ from gammapy_mimic.matching.rate import OuterRate, rate_chi2
 from gammapy_mimic.sources.known import known_sources, parse_sources
 
 __all__ = ["BANDS", "Measurement", "energy_edges", "field_rate"]
-
-log = logging.getLogger(__name__)
 
 BANDS = 3
 """Number of energy bands in which rates are compared."""
@@ -71,7 +67,8 @@ class Measurement:
     bad_times : `~gammapy_mimic.matching.good_time.BadTimes`, optional
         Time that does not count. Default is none.
     skip_broken : bool, optional
-        Leave out runs that cannot be read, with a warning. Default is False.
+        Leave out runs that are broken, as those whose files are missing. Default is
+        False: they are an error.
 
     Notes
     -----
@@ -128,13 +125,17 @@ class Measurement:
             try:
                 values = self._measure(row, missing)
             except (OSError, ValueError) as error:
-                if not self.skip_broken:
+                if not self.skip_broken and not isinstance(error, OSError):
                     raise
-                obs_id = self.runs["OBS_ID"][row]
-                log.warning("Run %s cannot be measured: %s", obs_id, error)
-                values = {}
+                self._note(row, error)
+                values = {"READABLE": 0.0}
             self._done.setdefault(row, set()).update(wanted)
             self._fill(row, values)
+
+    def _note(self, row, error):
+        obs_id = int(self.runs["OBS_ID"][row])
+        text = f"run {obs_id} cannot be read and is not compared: {error}"
+        self.runs.meta.setdefault("unreadable", []).append(text)
 
     def _fill(self, row, values):
         """Put values into the run table, whose columns are made when needed."""

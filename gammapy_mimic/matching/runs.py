@@ -223,7 +223,7 @@ def read_runs(
             "Observations"
         ) from None
     if number == 0:
-        raise ValueError(f"{argument}: there is no run in it")
+        raise ValueError(f"{argument}: has no runs")
     columns = columns or {}
     if isinstance(table, Table):
         index = Index(table, data.hdu_table if is_store else None)
