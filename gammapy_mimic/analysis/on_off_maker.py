@@ -1,10 +1,14 @@
 """`MimicOnOffMaker`: mimics as the off counts of an On/Off analysis."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from gammapy.data import Observation
 from gammapy.datasets import (
+    MapDataset,
     MapDatasetOnOff,
     SpectrumDataset,
     SpectrumDatasetOnOff,
@@ -71,7 +75,13 @@ class MimicOnOffMaker(Maker):
 
     tag = "MimicOnOffMaker"
 
-    def __init__(self, acceptance="exposure", *, sources=None, theta=0.3 * u.deg):
+    def __init__(
+        self,
+        acceptance: str = "exposure",
+        *,
+        sources: Any = None,
+        theta: u.Quantity = 0.3 * u.deg,
+    ) -> None:
         if acceptance not in _CHOICES:
             raise ValueError(f"acceptance = {acceptance!r}: must be one of {_CHOICES}")
         self.acceptance = acceptance
@@ -79,7 +89,13 @@ class MimicOnOffMaker(Maker):
         self.sources = [] if sources is None else parse_sources(sources, theta=theta)
         self.table = None
 
-    def run(self, dataset, mimics, *, target=None):
+    def run(
+        self,
+        dataset: MapDataset,
+        mimics: Observation | Iterable[Observation],
+        *,
+        target: Observation | None = None,
+    ) -> MapDatasetOnOff:
         """Make the On/Off dataset of one target.
 
         Parameters
@@ -130,7 +146,7 @@ class MimicOnOffMaker(Maker):
             counts_off.data, off.data = counts_off.data * weight, off.data * weight
         return self._dataset(dataset, mimics, counts_off, on, off)
 
-    def excess(self, dataset):
+    def excess(self, dataset: MapDatasetOnOff) -> Table:
         """Excess by energy, with the error of the measured ratio of the last run.
 
         Parameters

@@ -206,18 +206,18 @@ class ScrambleConfig(GammapyBaseConfig):
     acceptance: Literal["events", "background"] = "events"
     also: list[SourceConfig] = Field(default_factory=list)
 
-    def regions(self):
+    def regions(self) -> list[CircleSkyRegion]:
         """Give the sources that no catalog has, as circles (list)."""
         return [source.region(self.theta) for source in self.also]
 
-    def sources(self, pointing):
+    def sources(self, pointing: SkyCoord) -> list[CircleSkyRegion]:
         """Give the circles that are scrambled in a field (list)."""
         options = {"catalogs": self.catalogs, "theta": self.theta}
         return known_sources(
             pointing, self.radius, extra=self.regions() or None, **options
         )
 
-    def scrambler(self):
+    def scrambler(self) -> AnnulusScrambler:
         """Make the `~gammapy_mimic.AnnulusScrambler`; its seed comes with each run."""
         return AnnulusScrambler.from_catalog(
             self.catalogs,
@@ -269,7 +269,7 @@ class MimicConfig(GammapyBaseConfig):
     outdir: RawPath = Path("mimics")
     compress: StrictBool = False
 
-    def matcher(self, **kwargs):
+    def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the `~gammapy_mimic.DonorMatcher`.
 
         Parameters
@@ -414,7 +414,7 @@ class MimicAnalysisConfig(AnalysisConfig):
         merged: dict[str, Any] = functools.reduce(deep_update, (own, settings), {})
         return check_settings(type(self), merged, "update")
 
-    def matcher(self):
+    def matcher(self) -> DonorMatcher:
         """Make the matcher, for the energies and the position of the analysis.
 
         Returns
@@ -435,7 +435,7 @@ class MimicAnalysisConfig(AnalysisConfig):
             energy_min=energy.min, energy_max=energy.max, position=position
         )
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain text and numbers, as in the YAML file."""
         return json.loads(self.model_dump_json())
 

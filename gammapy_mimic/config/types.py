@@ -98,7 +98,7 @@ def _epoch(value):
         raise ValueError("must be a date, such as '2019-10-01'") from error
 
 
-def valid_conditions(value):
+def valid_conditions(value: dict[str, Any]) -> dict[str, Any]:
     """Check what columns must be: values, lists of these, or ranges."""
     for name, wanted in value.items():
         if isinstance(wanted, dict):
@@ -126,7 +126,7 @@ def known_features(value: str | dict[str, Any]) -> str | dict[str, Any]:
     return value
 
 
-def valid_columns(value):
+def valid_columns(value: dict[str, Any]) -> dict[str, Any]:
     """Check the tolerances of further columns."""
     make_columns(value)
     return value

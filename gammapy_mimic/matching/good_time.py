@@ -1,5 +1,6 @@
 """Good time of runs: bad times taken out, and slices."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
-from gammapy.data import GTI
+from gammapy.data import GTI, Observation
 
 from gammapy_mimic.data import compat, read_run, to_observation
 from gammapy_mimic.io.ecsv import read_ecsv
@@ -48,7 +49,7 @@ class BadTimes:
     [23523]
     """
 
-    def __init__(self, source=None):
+    def __init__(self, source: str | Path | Table | None = None) -> None:
         self._of_run = {}
         if source is None:
             return
@@ -75,7 +76,7 @@ class BadTimes:
             self._of_run[obs_id] = start[rows], stop[rows]
 
     @classmethod
-    def from_mjd(cls, intervals):
+    def from_mjd(cls, intervals: dict[int, list]) -> "BadTimes":
         """Make them of numbers, as `to_mjd` gives them."""
         new = cls()
         for obs_id, pairs in intervals.items():
@@ -83,7 +84,7 @@ class BadTimes:
             new._of_run[int(obs_id)] = times[:, 0], times[:, 1]
         return new
 
-    def to_mjd(self, obs_ids=None):
+    def to_mjd(self, obs_ids: Collection[int] | None = None) -> dict[int, list]:
         """Give them as modified Julian dates (TT).
 
         Parameters
@@ -103,11 +104,11 @@ class BadTimes:
         }
 
     @property
-    def obs_ids(self):
+    def obs_ids(self) -> list[int]:
         """Runs that have bad times (list of int)."""
         return list(self._of_run)
 
-    def good_gti(self, obs_id, gti):
+    def good_gti(self, obs_id: int, gti: GTI) -> GTI:
         """Good time intervals without the bad times of a run.
 
         Parameters
@@ -135,7 +136,7 @@ class BadTimes:
             start, stop = starts[keep], ends[keep]
         return _gti(start, stop, gti)
 
-    def cut(self, observation):
+    def cut(self, observation: Observation) -> Observation:
         """Run without its bad times.
 
         Parameters

@@ -268,7 +268,8 @@ class DonorMatcher:
         }
         can_measure = all(it.is_possible for it in measured.values())
         tolerances = self._active_tolerances(can_measure)
-        cuts = Cuts(*runs.values(), tolerances, {**FEATURES, **self.columns})
+        features = {**FEATURES, **self.columns}
+        cuts = Cuts(runs["targets"], runs["donors"], tolerances, features)
         wanted = {
             "threshold": "threshold" in tolerances,
             "area": "effective_area" in tolerances,

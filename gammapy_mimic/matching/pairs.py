@@ -75,7 +75,7 @@ class PairTable(Table):
         return runs
 
     @property
-    def features(self):
+    def features(self) -> dict[str, Feature]:
         """Features by name (dict of str to `Feature`)."""
         further = self.meta.get("columns", {}).items()
         return {
@@ -84,12 +84,12 @@ class PairTable(Table):
         }
 
     @property
-    def rate_bands(self):
+    def rate_bands(self) -> u.Quantity:
         """Edges of the bands of RATE_RATIO_BANDS (`~astropy.units.Quantity`)."""
         return self.meta["rate_bands"] * u.TeV
 
     @property
-    def warnings(self):
+    def warnings(self) -> list[str]:
         """What may make mimics wrong, a line each (list of str)."""
         return list(self.meta.get("warnings", []))
 
@@ -235,7 +235,7 @@ class PairTable(Table):
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
-    def headlines(self):
+    def headlines(self) -> list[str]:
         """Say how the rates of donors and targets agree, and what was shared.
 
         Returns
@@ -285,7 +285,7 @@ class PairTable(Table):
         cut = [part.cut(*runs) for part, *runs in zip(parts, *found, strict=True)]
         return tuple(Observations(list(side)) for side in zip(*cut, strict=True))
 
-    def part(self, row):
+    def part(self, row: int) -> Part:
         """Say what of the runs of a pair is used, without bad times.
 
         Parameters

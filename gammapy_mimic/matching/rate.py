@@ -1,5 +1,7 @@
 """Event rates of runs as a measure of the atmosphere and the instrument."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
@@ -48,12 +50,12 @@ class OuterRate:
     def __init__(
         self,
         *,
-        offset_min=2 * u.deg,
-        offset_max=10 * u.deg,
-        sources=None,
-        theta=0.3 * u.deg,
-        energy_min=None,
-    ):
+        offset_min: u.Quantity = 2 * u.deg,
+        offset_max: u.Quantity = 10 * u.deg,
+        sources: Any = None,
+        theta: u.Quantity = 0.3 * u.deg,
+        energy_min: u.Quantity | None = None,
+    ) -> None:
         self.offset_min = Angle(offset_min)
         self.offset_max = Angle(offset_max)
         if not 0 * u.deg <= self.offset_min < self.offset_max:
@@ -148,7 +150,7 @@ def _circles(sources, pointing):
     return Circles(distance, azimuth, theta)
 
 
-def rate_chi2(seconds, start, stop):
+def rate_chi2(seconds: Any, start: Any, stop: Any) -> float:
     """How far the rate of a run is from a straight line in time.
 
     The good time is divided into equal parts of at least 25 events on average, at

@@ -6,6 +6,7 @@ revised edition (Hoffleit & Warren 1991, Astronomical Data Center; CDS V/50).
 """
 
 import functools
+from collections.abc import Iterator
 from importlib.resources import files
 
 from astropy import units as u
@@ -27,7 +28,9 @@ def _table():
     return Table.read(text.split("\n"), format="ascii.ecsv")
 
 
-def bright_stars(position, radius=2.5 * u.deg, *, b_max=FAINTEST):
+def bright_stars(
+    position: SkyCoord, radius: u.Quantity = 2.5 * u.deg, *, b_max: float = FAINTEST
+) -> Table:
     """Bright stars in a field.
 
     Parameters
@@ -71,7 +74,13 @@ def bright_stars(position, radius=2.5 * u.deg, *, b_max=FAINTEST):
     return stars
 
 
-def star_regions(position, radius=2.5 * u.deg, *, b_max=FAINTEST, theta=0.25 * u.deg):
+def star_regions(
+    position: SkyCoord,
+    radius: u.Quantity = 2.5 * u.deg,
+    *,
+    b_max: float = FAINTEST,
+    theta: u.Quantity = 0.25 * u.deg,
+) -> list[CircleSkyRegion]:
     """Circles about bright stars, for exclusion masks and region files.
 
     Parameters
@@ -96,7 +105,7 @@ def star_regions(position, radius=2.5 * u.deg, *, b_max=FAINTEST, theta=0.25 * u
     ]
 
 
-def star_lines(runs, radius=2.5 * u.deg):
+def star_lines(runs: Table, radius: u.Quantity = 2.5 * u.deg) -> Iterator[str]:
     """Say which bright stars targets have in their fields.
 
     Parameters
@@ -111,7 +120,7 @@ def star_lines(runs, radius=2.5 * u.deg):
     line : str
         A line for all targets with the same brightest stars.
     """
-    groups = {}
+    groups: dict[str, list[int]] = {}
     for run in runs:
         pointing = SkyCoord(run["RA_PNT"], run["DEC_PNT"], unit="deg")
         stars = bright_stars(pointing, radius)
