@@ -23,8 +23,6 @@ class Slice:
     target_s: float
     start_s: float
     stop_s: float
-    use: int
-    """How often this time of the donor has been used before in the set."""
 
 
 @dataclass
@@ -32,7 +30,6 @@ class _Supply:
     """Good time of donors that is left in one set, for each use of it."""
 
     ontime_s: np.ndarray
-    reuse: int
     _free: dict = field(default_factory=dict)
 
     def free(self, donor, use):
@@ -83,49 +80,71 @@ def fill_sets(pairs, tracks, need_s, supply_s, *, n_sets, reuse, scale):
     sets : list of list of `Slice`
         Slices of each set.
     """
-    rows, columns, distance, level = pairs
-    unused = np.ones(len(rows), dtype=bool)
+    unused = np.ones(len(pairs[0]), dtype=bool)
     sets = []
     for _ in range(n_sets):
-        filled = np.zeros(len(need_s))
-        supply = _Supply(supply_s, reuse)
-        taken, parts = [], np.zeros(len(need_s), dtype=int)
-        cost = [0.0, 0.0]
+        one = _Set(pairs, tracks, need_s, _Supply(supply_s), unused, scale)
         for use in range(reuse):
-            while True:
-                lacks = need_s - filled
-                wanted = np.minimum(lacks, SHORTEST_S)
-                allowed = unused & (lacks[rows] >= SHORTEST_S)
-                allowed &= supply.longest(use)[columns] >= wanted[rows]
-                index = np.flatnonzero(allowed)
-                shape = len(need_s), len(supply_s)
-                chosen = assign(
-                    rows[index], columns[index], distance[index], level[index], shape
-                )
-                if (chosen < 0).all():
-                    break
-                for target in np.flatnonzero(chosen >= 0):
-                    donor = int(chosen[target])
-                    pair = index[(rows[index] == target) & (columns[index] == donor)]
-                    unused[pair] = False
-                    cost[0] += float(level[pair].sum())
-                    cost[1] += float(distance[pair].sum())
-                    free = supply.free(donor, use)
-                    longest = max(high - low for low, high in free)
-                    length = float(min(lacks[target], longest))
-                    start = best_start(
-                        (tracks[0], target),
-                        (tracks[1], donor),
-                        begin_s=filled[target],
-                        length_s=length,
-                        free=free,
-                        scale=scale,
-                    )
-                    supply.take(donor, use, start, start + length)
-                    place = float(filled[target]), start, start + length
-                    taken.append(Slice(int(target), donor, parts[target], *place, use))
-                    filled[target] += length
-                    parts[target] += 1
-        sets.append((-filled.sum(), *cost, taken))
-    order = sorted(range(n_sets), key=lambda number: sets[number][:3])
-    return [sets[number][-1] for number in order]
+            while one.add_round(use):
+                pass
+        sets.append(one)
+    return [one.slices for one in sorted(sets, key=lambda it: it.quality)]
+
+
+class _Set:
+    """One mimic set while it is filled; see `fill_sets` for the parameters.
+
+    ``unused`` says which pairs are still free, for all sets together.
+    """
+
+    def __init__(self, pairs, tracks, need_s, supply, unused, scale):
+        self.pairs, self.tracks, self.scale = pairs, tracks, scale
+        self.need_s, self.supply, self.unused = need_s, supply, unused
+        self.filled = np.zeros(len(need_s))
+        self.n_parts = np.zeros(len(need_s), dtype=int)
+        self.slices = []
+        self._steps = self._distance = 0.0
+
+    @property
+    def quality(self):
+        """Less is better: time that is filled, then relaxation, then distance."""
+        return -self.filled.sum(), self._steps, self._distance
+
+    def add_round(self, use):
+        """Give one donor to each target that lacks time; False if there is none."""
+        rows, columns, distance, level = self.pairs
+        lacks = self.need_s - self.filled
+        enough = (
+            self.supply.longest(use)[columns] >= np.minimum(lacks, SHORTEST_S)[rows]
+        )
+        index = np.flatnonzero(self.unused & (lacks[rows] >= SHORTEST_S) & enough)
+        shape = len(self.need_s), len(self.supply.ontime_s)
+        allowed = (it[index] for it in (rows, columns, distance, level))
+        chosen = assign(*allowed, shape)
+        for target in np.flatnonzero(chosen >= 0):
+            donor = int(chosen[target])
+            pair = index[(rows[index] == target) & (columns[index] == donor)]
+            self.unused[pair] = False
+            self._steps += float(level[pair].sum())
+            self._distance += float(distance[pair].sum())
+            self._take(int(target), donor, use, lacks[target])
+        return bool((chosen >= 0).any())
+
+    def _take(self, target, donor, use, lacks):
+        """Take what a target lacks, or what a donor has, of the donor's time."""
+        free = self.supply.free(donor, use)
+        length = float(min(lacks, max(high - low for low, high in free)))
+        begin = float(self.filled[target])
+        start = best_start(
+            (self.tracks[0], target),
+            (self.tracks[1], donor),
+            begin_s=begin,
+            length_s=length,
+            free=free,
+            scale=self.scale,
+        )
+        self.supply.take(donor, use, start, start + length)
+        place = begin, start, start + length
+        self.slices.append(Slice(target, donor, int(self.n_parts[target]), *place))
+        self.filled[target] += length
+        self.n_parts[target] += 1

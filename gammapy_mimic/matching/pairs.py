@@ -247,7 +247,14 @@ class PairTable(Table):
         """
         return headlines(self)
 
-    def to_observations(self, targets, donors, *, mimic_set=0, **kwargs):
+    def to_observations(
+        self,
+        targets: Observations | DataStore,
+        donors: Observations | DataStore,
+        *,
+        mimic_set: int = 0,
+        **kwargs: Any,
+    ) -> tuple[Observations, Observations]:
         """Get the observations of one set, pair by pair.
 
         For tools that want ready pairs of ON and OFF observations.
@@ -275,15 +282,19 @@ class PairTable(Table):
         if mimic_set not in range(self.n_sets):
             raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
         keep = (self["MIMIC_SET"] == mimic_set) & self.has_donor
-        found = [
-            _look_up(data, [int(i) for i in self[column][keep]], kwargs)
-            for data, column in ((targets, "TARGET_OBS_ID"), (donors, "DONOR_OBS_ID"))
-        ]
-        parts = [self.part(row) for row in np.flatnonzero(keep)]
+        target_ids, donor_ids = (
+            [int(obs_id) for obs_id in self[column][keep]]
+            for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")
+        )
+        on, off = (
+            _look_up(targets, target_ids, kwargs),
+            _look_up(donors, donor_ids, kwargs),
+        )
+        parts = [self.part(int(row)) for row in np.flatnonzero(keep)]
         if all(part.is_whole for part in parts):
-            return tuple(found)
-        cut = [part.cut(*runs) for part, *runs in zip(parts, *found, strict=True)]
-        return tuple(Observations(list(side)) for side in zip(*cut, strict=True))
+            return on, off
+        cut = [part.cut(*runs) for part, *runs in zip(parts, on, off, strict=True)]
+        return Observations([a for a, _ in cut]), Observations([b for _, b in cut])
 
     def part(self, row: int) -> Part:
         """Say what of the runs of a pair is used, without bad times.
