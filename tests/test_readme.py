@@ -29,7 +29,7 @@ def test_example_runs(tmp_path, monkeypatch):
 def test_configuration_is_valid():
     (text,) = blocks("yaml")
     mimic = MimicAnalysisConfig.from_yaml(text).mimic
-    assert (mimic.n_mimics, mimic.donors.where) == (5, {"TARGET_NAME": "Off data"})
+    assert (mimic.n_mimics, mimic.donors.where) == (4, {"TARGET_NAME": "Off data"})
     assert mimic.match.effective_area == 0.2
     assert mimic.match.azimuth is None
 

@@ -57,6 +57,7 @@ __all__ = [
     "MimicConfig",
     "ScrambleConfig",
     "SourceConfig",
+    "analysis_matcher",
 ]
 
 
@@ -415,25 +416,8 @@ class MimicAnalysisConfig(AnalysisConfig):
         return check_settings(type(self), merged, "update")
 
     def matcher(self) -> DonorMatcher:
-        """Make the matcher, for the energies and the position of the analysis.
-
-        Returns
-        -------
-        matcher : `~gammapy_mimic.DonorMatcher`
-            Matcher that compares runs in the energy range of the axis ``energy``, and
-            does not look at the events near the position of interest: ``on_region``
-            of a 1D analysis, else the middle of the map.
-        """
-        energy = self.datasets.geom.axes.energy
-        place = self.datasets.geom.wcs.skydir
-        if self.datasets.type == "1d":
-            place = self.datasets.on_region
-        position = None
-        if place.lon is not None and place.lat is not None:
-            position = SkyCoord(place.lon, place.lat, frame=place.frame or "icrs")
-        return self.mimic.matcher(
-            energy_min=energy.min, energy_max=energy.max, position=position
-        )
+        """Make the matcher for this analysis; see `analysis_matcher`."""
+        return analysis_matcher(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain text and numbers, as in the YAML file."""
@@ -442,3 +426,30 @@ class MimicAnalysisConfig(AnalysisConfig):
     def to_analysis_config(self) -> AnalysisConfig:
         """Give the part that is gammapy's, as `~gammapy.analysis.AnalysisConfig`."""
         return AnalysisConfig(**self.model_dump(exclude={"mimic"}))
+
+
+def analysis_matcher(config: Any) -> DonorMatcher:
+    """Make the matcher for the energies and the position of an analysis.
+
+    Parameters
+    ----------
+    config : `MimicAnalysisConfig` or `gammapy.workflow.WorkflowConfig`
+        Configuration with the sections ``datasets`` and ``mimic``.
+
+    Returns
+    -------
+    matcher : `~gammapy_mimic.DonorMatcher`
+        Matcher that compares runs in the energy range of the axis ``energy``, and
+        does not look at events near the position of interest: ``on_region`` of a 1D
+        analysis, else the middle of the map.
+    """
+    energy = config.datasets.geom.axes.energy
+    place = config.datasets.geom.wcs.skydir
+    if config.datasets.type == "1d":
+        place = config.datasets.on_region
+    position = None
+    if place.lon is not None and place.lat is not None:
+        position = SkyCoord(place.lon, place.lat, frame=place.frame or "icrs")
+    return config.mimic.matcher(
+        energy_min=energy.min, energy_max=energy.max, position=position
+    )
