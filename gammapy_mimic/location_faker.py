@@ -52,8 +52,8 @@ class LocationFaker:
         fov_alignment: str | None = None,
         crop: bool = False,
         allow_other_telescope: bool = False,
-        method: str = "shuffle",
-        acceptance: str = "events",
+        method: str = "auto",
+        acceptance: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self._mimic = {
@@ -68,7 +68,7 @@ class LocationFaker:
         self._scramble = {"method": method, "acceptance": acceptance}
         # wrong options are an error here, not with the first file
         MimicMaker(**self._mimic)
-        AnnulusScrambler([], **self._scramble)
+        AnnulusScrambler([], method=method, acceptance=acceptance)
 
     def convert_fov(
         self,
@@ -100,8 +100,9 @@ class LocationFaker:
             Known sources of the donor that are scrambled before: positions,
             circles, names or a region file, see `~gammapy_mimic.AnnulusScrambler`.
             Default is None.
-        scramble_theta : float or `~astropy.coordinates.Angle`, optional
-            Radius of the sources, as a number in degrees. Default is 0.3.
+        scramble_theta : float, `~astropy.coordinates.Angle` or "psf", optional
+            Radius of the sources, as a number in degrees; see
+            `~gammapy_mimic.AnnulusScrambler`. Default is 0.3.
 
         Returns
         -------

@@ -1,107 +1,171 @@
-"""Mimics as the off counts of an On/Off analysis; the long table is in truth/."""
+"""On and off counts: those of gammapy's makers, and what scatters beyond Poisson."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
-from gammapy.datasets import MapDataset
-from gammapy.makers import MapDatasetMaker, SpectrumDatasetMaker
-from gammapy.maps import MapAxis, WcsGeom
-from numpy.testing import assert_allclose
-from truth.on_off_rate import (
-    MISMATCH,
-    draw,
-    empty_dataset,
-    experiment,
-    source_position,
-    summary,
+from astropy.coordinates import SkyCoord
+from gammapy.data import DataStore
+from gammapy.datasets import SpectrumDataset
+from gammapy.makers import (
+    ReflectedRegionsBackgroundMaker,
+    ReflectedRegionsFinder,
+    SpectrumDatasetMaker,
+    WobbleRegionsFinder,
 )
+from gammapy.maps import MapAxis, RegionGeom
+from gammapy.stats import WStatCountsStatistic
+from helpers.runs import POINTING, START, make_run
+from numpy.testing import assert_allclose, assert_array_equal
+from regions import CircleSkyRegion, PointSkyRegion
 
-from gammapy_mimic import MimicOnOffMaker
-from gammapy_mimic.analysis.on_off_maker import _groups
+from gammapy_mimic import MimicMaker
+from gammapy_mimic.validation import on_off
 
-
-def spectrum(target):
-    dataset = empty_dataset().copy(name="target")
-    geom = dataset.counts.geom
-    dataset.counts = SpectrumDatasetMaker().make_counts(geom, target)
-    return dataset
-
-
-def test_rate_mismatch_is_corrected():
-    """20 % more background in the mimic: 40 experiments, 4 sigma; control fails."""
-    results = {way: summary(values) for way, values in experiment(40).items()}
-    bias, error, covered = results["rate"]
-    assert abs(bias) < 4 * error
-    assert error < 0.05
-    # binomial of 40 with 0.68: 0.46 to 0.90 are 3 sigma
-    assert 0.46 <= covered <= 0.9
-    bias, error, _ = results["exposure"]
-    assert bias < -2 * error
+POSITION = POINTING.directional_offset_by(30 * u.deg, 0.7 * u.deg)
+EDGES = [0.2, 0.5, 1, 20] * u.TeV
+CRAB = SkyCoord(83.63333, 22.01444, unit="deg")
 
 
-def test_error_of_the_ratio_is_carried():
-    target, mimic = draw(1)
-    maker = MimicOnOffMaker(acceptance="rate")
-    dataset = maker.run(spectrum(target), mimic, target=target)
-    table = maker.table
-    assert_allclose(1 / table["RATIO"][0], MISMATCH, rtol=0.2)
-    off = SpectrumDatasetMaker().make_counts(dataset.counts.geom, mimic).data[:, 0, 0]
-    ratio, error = np.asarray(table["RATIO"]), np.asarray(table["RATIO_ERR"])
-    background = (dataset.alpha.data * dataset.counts_off.data)[:, 0, 0]
-    assert_allclose(background[off > 0], (ratio * off)[off > 0])
-    # relative variance: that of the off counts and that of the ratio
-    some = off > 0
-    relative = 1 / dataset.counts_off.data[:, 0, 0][some]
-    assert_allclose(relative, 1 / off[some] + (error / ratio)[some] ** 2)
-
-
-def test_exposure_and_background():
-    target, mimic = draw(2)
-    dataset = MimicOnOffMaker().run(spectrum(target), mimic)
-    # the same IRFs and livetime
-    assert_allclose(dataset.alpha.data[dataset.counts_off.data > 0], 1, rtol=0.01)
-    two = MimicOnOffMaker().run(spectrum(target), [mimic, mimic])
-    assert_allclose(two.counts_off.data, 2 * dataset.counts_off.data)
-    assert_allclose(two.alpha.data[two.counts_off.data > 0], 0.5, rtol=0.01)
-    with pytest.raises(ValueError, match="need a background model"):
-        MimicOnOffMaker(acceptance="background").run(spectrum(target), mimic)
-
-
-def test_maps():
-    target, mimic = draw(3)
-    energy = MapAxis.from_energy_bounds("0.8 TeV", "20 TeV", nbin=3)
-    true = MapAxis.from_energy_bounds("0.3 TeV", "60 TeV", nbin=6, name="energy_true")
-    geom = WcsGeom.create(
-        skydir=source_position(), width=2 * u.deg, binsz=0.1 * u.deg, axes=[energy]
+def by_gammapy(runs, region, finder, edges=EDGES):
+    """On and off counts of each run by gammapy's makers, and 1 / alpha."""
+    geom = RegionGeom.create(
+        region, axes=[MapAxis.from_energy_edges(edges, name="energy")]
     )
-    empty = MapDataset.create(geom, energy_axis_true=true)
-    maker = MapDatasetMaker(selection=["counts", "exposure", "background"])
-    dataset = maker.run(empty, target)
-    for way in ("exposure", "background", "rate"):
-        maker = MimicOnOffMaker(acceptance=way)
-        on_off = maker.run(dataset, mimic, target=target)
-        assert on_off.name == dataset.name
-        assert type(on_off).__name__ == "MapDatasetOnOff"
-        expected = 1 / MISMATCH if way == "rate" else 1.0
-        table = maker.excess(on_off)
-        assert_allclose(table["BACKGROUND"][0] / table["N_OFF"][0], expected, rtol=0.06)
-        assert_allclose(table["N_ON"][0], table["N_ON"][1:].sum())
-        assert table["EXCESS_ERR"][0] > np.sqrt(table["N_ON"][0])
+    axis_true = MapAxis.from_energy_edges(edges, name="energy_true")
+    maker, off_maker = (
+        SpectrumDatasetMaker(selection=["counts"]),
+        ReflectedRegionsBackgroundMaker(finder),
+    )
+    found = []
+    for run in runs:
+        empty = SpectrumDataset.create(geom, energy_axis_true=axis_true)
+        dataset = off_maker.run(maker.run(empty, run), run)
+        found.append(
+            [
+                it.data.ravel()
+                for it in (dataset.counts, dataset.counts_off, dataset.acceptance_off)
+            ]
+        )
+    return np.array(found).swapaxes(0, 1)
 
 
-def test_bins_are_joined_until_they_have_counts():
-    assert _groups([900, 90, 30, 8, 3], [900, 90, 30, 8, 3]).tolist() == [2, 1, 0, 0, 0]
-    assert _groups([3, 90, 30], [3, 90, 30]).tolist() == [1, 1, 0]
-    assert _groups([3, 2], [3, 2]).tolist() == [0, 0]
+def runs_of(kind, number=3):
+    return [
+        make_run(kind, obs_id=k + 1, n_events=4000, start=START + k * u.day, seed=k)
+        for k in range(number)
+    ]
 
 
-def test_what_is_wrong():
-    target, mimic = draw(4)
-    with pytest.raises(ValueError, match="acceptance = 'rates': must be one of"):
-        MimicOnOffMaker(acceptance="rates")
-    with pytest.raises(TypeError, match="needs target="):
-        MimicOnOffMaker(acceptance="rate").run(spectrum(target), mimic)
-    with pytest.raises(TypeError, match="must be a gammapy Observation"):
-        MimicOnOffMaker().run(spectrum(target), [5])
-    with pytest.raises(ValueError, match="mimics: there is none"):
-        MimicOnOffMaker().run(spectrum(target), [])
+@pytest.mark.parametrize("kind", ["rad_max", "fixed_rad_max"])
+def test_counts_of_point_like_runs_are_those_of_gammapy(kind):
+    runs = runs_of(kind)
+    found = on_off(runs, POSITION, energy_edges=EDGES)
+    on, off, regions = by_gammapy(
+        runs, PointSkyRegion(POSITION), WobbleRegionsFinder(n_off_regions=3)
+    )
+    assert off.sum() > 50
+    assert_array_equal(found.runs["N_ON"], on)
+    assert_array_equal(found.runs["N_OFF"], off)
+    table = found.table
+    assert table.colnames == [
+        *("ENERGY_MIN", "ENERGY_MAX", "N_ON", "N_OFF", "ALPHA", "EXCESS", "SQRT_TS")
+    ]
+    assert_array_equal(table["N_ON"], np.append(on.sum(), on.sum(axis=0)))
+    assert_array_equal(table["N_OFF"], np.append(off.sum(), off.sum(axis=0)))
+    assert_allclose(table["ALPHA"], 1 / regions[0, 0])
+    assert_allclose(table["EXCESS"], table["N_ON"] - table["N_OFF"] / 3)
+    expected = WStatCountsStatistic(table["N_ON"], table["N_OFF"], 1 / 3).sqrt_ts
+    assert_allclose(table["SQRT_TS"], expected)
+    assert_allclose(table["ENERGY_MIN"].to_value("TeV"), [0.2, 0.2, 0.5, 1])
+    assert_allclose(table["ENERGY_MAX"].to_value("TeV"), [20, 0.5, 1, 20])
+
+
+def test_counts_in_a_circle_are_those_of_gammapy():
+    runs = runs_of("full")
+    circle = CircleSkyRegion(POSITION, 0.2 * u.deg)
+    found = on_off(runs, circle, energy_edges=EDGES)
+    on, off, regions = by_gammapy(runs, circle, ReflectedRegionsFinder())
+    assert_array_equal(found.runs["N_ON"], on)
+    assert_array_equal(found.runs["N_OFF"], off)
+    background = (off / regions).sum(axis=0)
+    assert_allclose(found.table["EXCESS"][1:], on.sum(axis=0) - background)
+    assert_allclose(found.table["ALPHA"][1:], background / off.sum(axis=0))
+
+
+def test_fewer_off_regions_where_they_would_overlap():
+    """At 0.16 deg a cut of 0.125 deg leaves room for two regions, at 0.1 deg none."""
+    runs = runs_of("fixed_rad_max", 2)
+    near = POINTING.directional_offset_by(30 * u.deg, 0.16 * u.deg)
+    assert_allclose(on_off(runs, near).table["ALPHA"], 0.5)
+    nearest = POINTING.directional_offset_by(30 * u.deg, 0.1 * u.deg)
+    with pytest.raises(ValueError, match="none of 2 runs has an off region"):
+        on_off(runs, nearest)
+
+
+def test_runs_without_off_region_are_named(caplog):
+    runs = runs_of("fixed_rad_max", 2)
+    away = make_run("fixed_rad_max", obs_id=77, pointing=POSITION, n_events=200)
+    found = on_off([*runs, away], POSITION)
+    assert list(found.runs["OBS_ID"]) == [1, 2]
+    assert "runs 77 are left out" in caplog.text
+
+
+def test_off_regions_keep_away_from_sources():
+    runs = runs_of("rad_max", 1)
+    opposite = POINTING.directional_offset_by(210 * u.deg, 0.7 * u.deg)
+    source = [CircleSkyRegion(opposite, 0.2 * u.deg)]
+    found = on_off(runs, POSITION, exclusion=source)
+    assert_allclose(found.table["ALPHA"], 1 / 2)
+
+
+@pytest.mark.parametrize("kind", ["rad_max", "full"])
+def test_region_has_to_fit_the_cut(kind):
+    regions = {
+        "rad_max": (
+            CircleSkyRegion(POSITION, 0.2 * u.deg),
+            "PointSkyRegion or SkyCoord",
+        ),
+        "full": (POSITION, "no directional cut"),
+    }
+    region, text = regions[kind]
+    with pytest.raises(ValueError, match=text):
+        on_off(runs_of(kind, 1), region)
+
+
+def test_mimics_of_point_like_runs():
+    """From runs to their systematic: donors are the experiments."""
+    targets = runs_of("rad_max", 4)
+    donors = [
+        make_run("rad_max", obs_id=10 + k, n_events=20000, start=START + k * u.day)
+        for k in range(4)
+    ]
+    mimics = [MimicMaker().run(*pair) for pair in zip(targets, donors, strict=True)]
+    again = MimicMaker().run(targets[1], donors[0])
+    found = on_off([*mimics, again], POSITION, energy_edges=EDGES)
+    assert list(found.runs["DONOR_OBS_ID"]) == [10, 11, 12, 13, 10]
+    row = found.systematic.table[0]
+    assert (row["N_RUNS"], row["N_DONORS"]) == (5, 4)
+    # drawn evenly over the camera: nothing is there
+    assert row["SYSTEMATIC_UL"] > row["SYSTEMATIC"]
+    assert row["MEAN"] == pytest.approx(1, abs=4 * row["MEAN_ERR"])
+    assert abs(found.table["SQRT_TS"][0]) < 4
+    labels = [it.get_text() for it in found.peek().axes[0].get_legend().get_texts()]
+    assert labels == ["on", "alpha x off"]
+
+
+def test_magic():
+    """The two public runs hold the Crab: counts of gammapy, seen by 20 sigma."""
+    folder = Path(os.environ.get("GAMMAPY_DATA", "/nonexistent")) / "magic/rad_max/data"
+    if not folder.is_dir():
+        pytest.skip("needs the MAGIC runs in $GAMMAPY_DATA")
+    runs = DataStore.from_dir(folder).get_observations(required_irf="point-like")
+    edges = [0.08, 0.3, 1, 20] * u.TeV
+    found = on_off(runs, CRAB, energy_edges=edges)
+    finder = WobbleRegionsFinder(n_off_regions=3)
+    on, off, _ = by_gammapy(runs, PointSkyRegion(CRAB), finder, edges)
+    assert_array_equal(found.runs["N_ON"], on)
+    assert_array_equal(found.runs["N_OFF"], off)
+    assert found.table["SQRT_TS"][0] > 20

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gammapy_mimic.campaign.folder import CampaignFolder, read_record
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import read_pairs, read_provenance
+from gammapy_mimic.campaign.records import read_record
 from gammapy_mimic.checks.findings import Report, error, warning
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.config.checking import parse_yaml

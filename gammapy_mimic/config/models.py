@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from regions import CircleSkyRegion, RegionMeta
+from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
 from gammapy_mimic.config.paths import RawPath, expand
@@ -48,7 +48,7 @@ from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
-from gammapy_mimic.sources.known import known_sources
+from gammapy_mimic.sources.known import known_sources, parse_sources
 
 __all__ = [
     "DonorsConfig",
@@ -173,12 +173,13 @@ class SourceConfig(GammapyBaseConfig):
             raise ValueError("must be between -90 deg and 90 deg")
         return value
 
-    def region(self, theta: Angle) -> CircleSkyRegion:
-        """Circle of the source, with ``theta`` as radius if it has none."""
+    def region(self) -> CircleSkyRegion | PointSkyRegion:
+        """Circle of the source, or its place if it has no radius."""
         center = SkyCoord(self.lon, self.lat, frame=self.frame).icrs
-        radius = theta if self.radius is None else self.radius
         meta = RegionMeta({"name": self.name, "text": self.name})
-        return CircleSkyRegion(center, radius, meta=meta)
+        if self.radius is None:
+            return PointSkyRegion(center, meta=meta)
+        return CircleSkyRegion(center, self.radius, meta=meta)
 
 
 class ScrambleConfig(GammapyBaseConfig):
@@ -186,44 +187,50 @@ class ScrambleConfig(GammapyBaseConfig):
 
     Attributes
     ----------
-    catalogs : list of str
-        Catalogs in which each donor's known sources are looked up.
+    catalogs : list of str or None
+        Catalogs in which each donor's known sources are looked up; one that is named
+        must be there. None is gamma-cat or, where that is not there, the packaged
+        list of bright sources.
     radius : `~astropy.coordinates.Angle`
         How far from the pointing.
-    theta : `~astropy.coordinates.Angle`
-        Radius of a point-like source.
+    theta : `~astropy.coordinates.Angle` or "psf"
+        Radius of a point-like source, or that of the run's point-spread function.
     method, acceptance : str
         See `~gammapy_mimic.AnnulusScrambler`.
     also : list of `SourceConfig`
         Further sources.
     """
 
-    catalogs: Annotated[list[StrictStr], AfterValidator(known_tags)] = Field(
-        default_factory=lambda: ["gamma-cat"]
-    )
+    catalogs: Annotated[list[StrictStr], AfterValidator(known_tags)] | None = None
     radius: PositiveAngle = Angle(3, "deg")
-    theta: PositiveAngle = Angle(0.3, "deg")
-    method: Literal["shuffle", "refill"] = "shuffle"
-    acceptance: Literal["events", "background"] = "events"
+    theta: PositiveAngle | Literal["psf"] = Angle(0.3, "deg")
+    method: Literal["auto", "shuffle", "refill"] = "auto"
+    acceptance: Literal["auto", "events", "background"] = "auto"
     also: list[SourceConfig] = Field(default_factory=list)
 
     def regions(self) -> list[CircleSkyRegion]:
         """Give the sources that no catalog has, as circles (list)."""
-        return [source.region(self.theta) for source in self.also]
+        regions = [source.region() for source in self.also]
+        return parse_sources(regions, theta=self._theta) if regions else []
 
     def sources(self, pointing: SkyCoord) -> list[CircleSkyRegion]:
         """Give the circles that are scrambled in a field (list)."""
-        options = {"catalogs": self.catalogs, "theta": self.theta}
+        options = {"catalogs": self.catalogs, "theta": self._theta}
         return known_sources(
             pointing, self.radius, extra=self.regions() or None, **options
         )
+
+    @property
+    def _theta(self) -> Angle:
+        """Radius of a point-like source where that of no run is at hand."""
+        return Angle(0.3, "deg") if isinstance(self.theta, str) else self.theta
 
     def scrambler(self) -> AnnulusScrambler:
         """Make the `~gammapy_mimic.AnnulusScrambler`; its seed comes with each run."""
         return AnnulusScrambler.from_catalog(
             self.catalogs,
             radius=self.radius,
-            extra=self.regions() or None,
+            extra=[source.region() for source in self.also] or None,
             theta=self.theta,
             method=self.method,
             acceptance=self.acceptance,
@@ -289,7 +296,7 @@ class MimicConfig(GammapyBaseConfig):
         if self.scramble is not None:
             kwargs["scrambled"] = self.scramble.sources
             kwargs["catalogs"] = tuple(
-                dict.fromkeys(("bright", *self.scramble.catalogs))
+                dict.fromkeys(("bright", *(self.scramble.catalogs or ())))
             )
             kwargs["sources"] = self.scramble.regions()
         exclude = self.donors.exclude

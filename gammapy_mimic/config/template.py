@@ -63,9 +63,9 @@ mimic:
 
     scramble:                   # known sources of donors; "scramble: null": do not
         catalogs: [gamma-cat]   # or hgps, 2hwc, 3hwc, 1LHAASO, bright
-        theta: 0.3 deg          # radius of a point-like source
-        method: shuffle         # or refill, for bright sources
-        # acceptance: events    # or background
+        theta: 0.3 deg          # radius of a point-like source; psf: by its PSF
+        # method: auto          # shuffle weak sources, refill bright ones; or either
+        # acceptance: auto      # of the ring: events, beyond 40 deg background
         # radius: 3 deg         # how far from the pointing sources are looked up
         # also: [{name: my source, lon: 83.1 deg, lat: 21.2 deg, radius: 0.4 deg}]
 

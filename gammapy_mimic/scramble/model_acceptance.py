@@ -57,6 +57,8 @@ class GridAcceptance(RingAcceptance):
         event, shape (n,).
     sense : {1, -1}
         Whether both azimuths grow in the same sense.
+    excluded : `~gammapy_mimic.sky.geometry.Circles`, optional
+        As for `~gammapy_mimic.scramble.acceptance.RingAcceptance`.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class GridAcceptance(RingAcceptance):
         node,
         turn_deg,
         sense,
+        excluded=None,
     ):
-        super().__init__(inner_deg, outer_deg, circles, offset_deg, azimuth_deg)
+        ring = inner_deg, outer_deg, circles
+        super().__init__(*ring, offset_deg, azimuth_deg, excluded=excluded)
         self.rate, self.node = rate, node
         self.turn_deg, self.sense = turn_deg, sense
         self.sample = self.off_source
@@ -97,8 +101,8 @@ class GridAcceptance(RingAcceptance):
     def expected(self, number, *, excluding=()):
         """Predict events in a circle, for each entry of the sample.
 
-        The model's content of the circle over that of the ring outside of all
-        circles, at energy and time of the event. See `EventAcceptance`.
+        The model's content of the circle over that of the off-source part of the
+        ring, at energy and time of the event. See `EventAcceptance`.
         """
         n_azimuth = self.rate.shape[2]
         step = np.rint(self.turn_deg[self.sample] * n_azimuth / 360).astype(int)
@@ -116,7 +120,7 @@ class GridAcceptance(RingAcceptance):
         return result
 
     def _parts_of_cells(self, number, excluding):
-        """Part of each cell that is in a circle, and part that is in none.
+        """Part of each cell that is in a circle, and part that is off-source.
 
         For a field of view that is not turned; each cell is divided in radius.
         """
@@ -124,12 +128,12 @@ class GridAcceptance(RingAcceptance):
         ring = (self.inner_deg, self.outer_deg)
         cells = grid_cells(*ring, n_radius * N_CELL_PARTS, n_azimuth)
         offset_deg, azimuth_deg = (axis.ravel() for axis in cells)
-        inside = self.circles.contains(offset_deg, self.sense * azimuth_deg)
+        places = offset_deg, self.sense * azimuth_deg
+        inside = self.circles.contains(*places)
         wanted = inside[number] & ~inside[list(excluding)].any(axis=0)
+        free = ~self.excluded.contains(*places).any(axis=0)
         shape = (n_radius, N_CELL_PARTS, n_azimuth)
-        return (
-            part.reshape(shape).mean(axis=1) for part in (wanted, ~inside.any(axis=0))
-        )
+        return (part.reshape(shape).mean(axis=1) for part in (wanted, free))
 
     def place(self, entries, number, rng, *, excluding=()):
         """Draw places in a circle; see `EventAcceptance`."""
@@ -171,7 +175,7 @@ def grid_cells(inner_deg, outer_deg, n_radius, n_azimuth):
     return np.meshgrid(offset_deg, azimuth_deg, indexing="ij")
 
 
-def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
+def grid_acceptance(run, bkg, ring_deg, circles, excluded, events, rng):
     """Make the acceptance of a ring after the background model of the run.
 
     Parameters
@@ -182,8 +186,8 @@ def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
         Background model with its true alignment.
     ring_deg : tuple of float
         Inner and outer radius.
-    circles : `~gammapy_mimic.sky.geometry.Circles`
-        All known sources.
+    circles, excluded : `~gammapy_mimic.sky.geometry.Circles`
+        All known sources, and what is not off-source sky.
     events : tuple
         Offsets and azimuths in degrees, energies in TeV and times since the start of
         the run in seconds, of the events in the ring, shape (n,) each.
@@ -220,6 +224,7 @@ def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
         circles,
         offset_deg,
         azimuth_deg,
+        excluded=excluded,
         rate=rate,
         node=np.floor(node + rng.random(len(node))).astype(int),
         turn_deg=turn_deg,

@@ -19,7 +19,6 @@ from gammapy_mimic.data.compat.response import (
     to_gadf_alignment,
 )
 from gammapy_mimic.io.files import error_context
-from gammapy_mimic.io.tables import read_cards
 
 __all__ = [
     "IRFS",
@@ -230,7 +229,7 @@ def irf_keywords(observation, name):
     """
     held = irf(observation, name)
     if isinstance(held, FileLocation):
-        return read_cards(held.source().header) | held.keywords
+        return held.source().cards | held.keywords
     return None if held is None else held.meta or {}
 
 
@@ -381,7 +380,7 @@ def events_header(observation):
         loaded = location.loaded
         return location.run.header if loaded is None else loaded.table.meta
     try:
-        return read_cards(FileLocation.from_location(location).source().header)
+        return FileLocation.from_location(location).source().cards
     except KeyError:
         return {}
 
