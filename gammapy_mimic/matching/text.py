@@ -15,10 +15,11 @@ def headlines(pairs):
         shared = np.asarray(pairs["SHARED"])[has_donor]
         length = _lengths(pairs)[has_donor]
         part = float(np.sum(shared * length) / np.sum(length)) if len(shared) else 0.0
-        lines.append(
-            f"{part:.1%} of the time of mimics is also in another one of the same set: "
-            "these are not independent"
-        )
+        if part:
+            lines.append(
+                f"{part:.1%} of the time of mimics is also in another one of the same "
+                "set: these are not independent"
+            )
     return lines
 
 
