@@ -82,7 +82,6 @@ FEATURES = {
         Feature("muon_efficiency", "MUONEFF", "relative", "m", 0.1),
         Feature("nsb", "NSBLEVEL", "difference", "b", 1.5),
         Feature("time", "TIME", "difference", "t", None, "d"),
-        Feature("readable", "READABLE", "at_least", "u"),
         Feature("threshold", "LO_THRES", "relative", "E"),
         Feature("rate_chi2", "RATE_CHI2", "at_most", "c"),
         Feature("effective_area", "AEFF", "area", "A", 0.1),
@@ -90,11 +89,11 @@ FEATURES = {
     )
 }
 
-MEASURED = ("readable", "threshold", "rate_chi2", "effective_area", "rate")
+MEASURED = ("threshold", "rate_chi2", "effective_area", "rate")
 """Features for which events or IRFs are read, of runs that pass the other cuts."""
 
 # set by arguments of their own, or always on
-RESERVED = ("itself", "excluded", "horizon", "epoch", "keep_away", "readable")
+RESERVED = ("itself", "excluded", "horizon", "epoch", "keep_away")
 
 
 def make_columns(given):

@@ -324,8 +324,6 @@ class DonorMatcher:
             both.pop("horizon", None)
         if self.energy_min is None or not can_measure:
             both.pop("effective_area", None)
-        if can_measure and set(both) & set(MEASURED):
-            both["readable"] = 1.0
         if not can_measure:
             both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
         return {name: both[name] for name in (*FEATURES, *self.columns) if name in both}

@@ -128,13 +128,13 @@ class Measurement:
                 if not self.skip_broken and not isinstance(error, OSError):
                     raise
                 self._note(row, error)
-                values = {"READABLE": 0.0}
+                values = {}
             self._done.setdefault(row, set()).update(wanted)
             self._fill(row, values)
 
     def _note(self, row, error):
         obs_id = int(self.runs["OBS_ID"][row])
-        text = f"run {obs_id} cannot be read and is not compared: {error}"
+        text = f"run {obs_id} cannot be read, so that rates and IRFs are not compared: {error}"
         self.runs.meta.setdefault("unreadable", []).append(text)
 
     def _fill(self, row, values):
