@@ -270,7 +270,6 @@ class Cuts:
 def _measured(runs):
     """Measured columns of a run table; empty if nothing was measured."""
     names = (
-        "READABLE",
         "LO_THRES",
         "RATE_CHI2",
         "AEFF",

@@ -134,7 +134,7 @@ class Measurement:
 
     def _note(self, row, error):
         obs_id = int(self.runs["OBS_ID"][row])
-        text = f"run {obs_id} cannot be read, so that rates and IRFs are not compared: {error}"
+        text = f"run {obs_id} cannot be read and compared: {error}"
         self.runs.meta.setdefault("unreadable", []).append(text)
 
     def _fill(self, row, values):
