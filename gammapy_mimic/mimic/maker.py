@@ -18,6 +18,7 @@ from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.data.trust import ERROR, false_times, findings, horizon
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
+from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.mimic.background import state_alignment, turn_background
 from gammapy_mimic.mimic.inputs import check_is_run, check_pair, read_donor, read_pair
 from gammapy_mimic.mimic.lookup import RunsById
@@ -95,7 +96,7 @@ class MimicMaker(Maker):
     ValueError
         If an option has none of its values.
     TypeError
-        If ``scrambler`` has no ``run``, or ``random_state`` is no seed.
+        If ``scrambler`` has no ``run``, or ``random_state`` is not a valid seed.
 
     Notes
     -----
@@ -277,11 +278,16 @@ list or dict of `~gammapy.data.Observation`
         targets, donors = RunsById(targets, "targets"), RunsById(donors, "donors")
         _check_mimic_set(mimic_set, pairs)
         mimics = []
-        for target_id, donor_id, number in _rows(pairs):
+        for row, target_id, donor_id, number in _rows(pairs):
             if mimic_set is not None and number != mimic_set:
                 continue
             target, donor = targets.find(target_id), donors.find(donor_id)
-            mimics.append(self.run(target, donor, mimic_set=number))
+            if not isinstance(pairs, PairTable):
+                mimics.append(self.run(target, donor, mimic_set=number))
+                continue
+            part = pairs.part(row)
+            mimic = self.run(*part.cut(target, donor), mimic_set=number)
+            mimics.append(part.label(mimic))
         return Observations(mimics)
 
     def make_irfs(self, target, donor):
@@ -414,20 +420,21 @@ def _common_energy_range(*runs):
 
 
 def _rows(pairs):
-    """(target, donor, mimic set) of each pair that has a donor."""
+    """(row, target, donor, mimic set) of each pair that has a donor."""
     if not hasattr(pairs, "colnames"):
         rows = pairs.items() if isinstance(pairs, Mapping) else pairs
-        yield from ((int(target), int(donor), 0) for target, donor in rows)
+        for number, (target, donor) in enumerate(rows):
+            yield number, int(target), int(donor), 0
         return
     missing = {"TARGET_OBS_ID", "DONOR_OBS_ID"} - set(pairs.colnames)
     if missing:
         raise ValueError(f"pairs has no column {', '.join(sorted(missing))}")
-    for row in pairs:
+    for index, row in enumerate(pairs):
         if row["DONOR_OBS_ID"] is np.ma.masked:
             log.info("Run %s has no donor: no mimic made", row["TARGET_OBS_ID"])
             continue
         number = row["MIMIC_SET"] if "MIMIC_SET" in pairs.colnames else 0
-        yield int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
+        yield index, int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
 
 
 def _check_mimic_set(mimic_set, pairs):

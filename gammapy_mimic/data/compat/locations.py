@@ -158,7 +158,7 @@ def open_run(path):
     Raises
     ------
     OSError
-        If there is no such file, or it is no FITS file.
+        If there is no such file, or it is not a FITS file.
     ValueError
         If it has no EVENTS or no GTI HDU, or no OBS_ID.
     """
@@ -169,7 +169,7 @@ def open_run(path):
     parts, _, _ = _sorted_hdus(path)
     for part in ("events", "gti"):
         if part not in parts:
-            raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
+            raise ValueError(f"{path} has no {part.upper()} HDU: it is not a DL3 file")
     with error_context(f"{path}: the header of EVENTS"):
         obs_id = parts["events"][0].header.get("OBS_ID")
     if not str(obs_id).strip().isdecimal():
