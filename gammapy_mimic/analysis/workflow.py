@@ -77,7 +77,7 @@ class MimicWorkflowStep(WorkflowStepBase):
     def _run(self):
         settings = self.config.mimic
         targets = select_targets(self.config.observations).store
-        donors = select_donors(settings.donors, self.config.observations)
+        donors = select_donors(settings.donors, self.config.observations).store
         pairs = analysis_matcher(self.config).run(targets, donors)
         self.inputs.observations = settings.maker().run_pairs(
             targets, donors, pairs, mimic_set=self.mimic_set

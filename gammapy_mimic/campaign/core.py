@@ -168,13 +168,14 @@ class MimicCampaign:
         settings = self.config.mimic
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
-        pairs = self.config.matcher().run(targets.store, donors, skip_broken=True)
+        pairs = self.config.matcher().run(targets.store, donors.store, skip_broken=True)
+        for side, selection in (("targets", targets), ("donors", donors)):
+            pairs.meta["notes"] += [
+                f"{side}: run {obs_id}, left out: {why}"
+                for obs_id, why in selection.incomplete.items()
+            ]
         pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
-        pairs.meta["notes"] += [
-            f"targets: run {obs_id}, left out: {why}"
-            for obs_id, why in targets.incomplete.items()
-        ]
-        return _Inputs(targets.store, donors, pairs)
+        return _Inputs(targets.store, donors.store, pairs)
 
     def run(
         self,

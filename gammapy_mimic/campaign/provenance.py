@@ -10,6 +10,7 @@ References
 """
 
 import json
+import os
 
 import yaml
 
@@ -116,7 +117,7 @@ def _yaml(records, config, stores):
         {
             "random_state": config.mimic.random_state,
             "data_stores": {
-                name: {"path": str(path), **_index_checksums(stores[name])}
+                name: {"path": _texts(path), **_index_checksums(stores[name])}
                 for name, path in paths.items()
             },
             "files": other_files(config),
@@ -198,10 +199,14 @@ def _file_id(path, value):
     return f"file:{path}@{str(value)[:12]}"
 
 
+def _texts(path):
+    return [str(each) for each in path] if isinstance(path, list) else str(path)
+
+
 def _index_checksums(store):
-    folder = store.hdu_table.base_dir
-    names = sorted(path.name for path in folder.glob("*-index.fits*"))
-    return {name: checksum(folder / name) for name in names}
+    table = store.hdu_table
+    files = table.meta["INDEX_FILES"]
+    return {os.path.relpath(path, table.base_dir): checksum(path) for path in files}
 
 
 def _dump(content):

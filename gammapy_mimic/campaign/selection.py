@@ -8,21 +8,22 @@ from astropy.table import Table
 from gammapy.data import DataStore
 
 from gammapy_mimic.campaign.progress import no_bars
-from gammapy_mimic.checks import open_store
+from gammapy_mimic.checks import merged_store, observation_table, open_store
 from gammapy_mimic.config import ConfigError, expand
+from gammapy_mimic.data import compat
 
-__all__ = ["Targets", "select_donors", "select_targets"]
+__all__ = ["Selection", "select_donors", "select_targets"]
 
 _MAX_NAMED = 8
 
 
-class Targets(NamedTuple):
-    """Targets of a campaign."""
+class Selection(NamedTuple):
+    """Targets or possible donors of a campaign."""
 
     store: DataStore
-    """Store whose observation table holds only the targets."""
+    """Store whose observation table holds only these."""
     incomplete: dict
-    """Runs that were named but lack what is required, and why."""
+    """Runs that lack what is required or whose file is missing, and why."""
 
 
 def select_targets(settings):
@@ -35,7 +36,7 @@ def select_targets(settings):
 
     Returns
     -------
-    targets : `Targets`
+    targets : `Selection`
         Targets.
 
     Raises
@@ -44,7 +45,7 @@ def select_targets(settings):
         If runs are named that the store does not have, or none is left.
     """
     key = "observations"
-    store = _open(settings.datastore, f"{key}.datastore")
+    store = _open_one(settings.datastore, f"{key}.datastore")
     if settings.obs_ids and settings.obs_file is not None:
         raise ConfigError([f"{key}: give obs_ids or obs_file, not both"])
     table = store.obs_table
@@ -56,6 +57,7 @@ def select_targets(settings):
         table = table.select_observations(
             {"type": "sky_circle", "border": "0 deg", **cone}
         )
+    table, missing = _without_missing(table, store)
     ids = [int(obs_id) for obs_id in table["OBS_ID"]]
     with no_bars():
         observations = store.get_observations(ids, required_irf=settings.required_irf)
@@ -66,7 +68,7 @@ def select_targets(settings):
         observations = observations.select_time([interval])
     left = {int(obs_id) for obs_id in observations.ids}
     mask = [obs_id in left for obs_id in ids]
-    return Targets(_selected(store, table, mask, key), incomplete)
+    return Selection(_selected(store, table, mask, key), missing | incomplete)
 
 
 def select_donors(settings, observations):
@@ -81,8 +83,8 @@ def select_donors(settings, observations):
 
     Returns
     -------
-    store : `~gammapy.data.DataStore`
-        Store whose observation table holds only possible donors.
+    donors : `Selection`
+        Possible donors. Several stores are merged into one.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def select_donors(settings, observations):
             ]
         )
     if settings.datastore is None:
-        store = _open(observations.datastore, "observations.datastore")
+        store = _open_one(observations.datastore, "observations.datastore")
     else:
         store = _open(settings.datastore, f"{key}.datastore")
     table = store.obs_table
@@ -109,21 +111,51 @@ def select_donors(settings, observations):
     mask = np.ones(len(table), dtype=bool)
     for name, value in settings.where.items():
         mask &= _matches(table, name, value)
-    return _selected(store, table, mask, key)
+    table, missing = _without_missing(table[mask], store)
+    return Selection(_selected(store, table, [True] * len(table), key), missing)
 
 
-def _open(path, key):
+def _open(paths, key):
+    """Open a data store, or several as one."""
+    if not isinstance(paths, list):
+        return _open_one(paths, key)
+    stores = [_open_one(path, key) for path in paths]
+    try:
+        return merged_store(stores) if len(stores) > 1 else stores[0]
+    except ValueError as error:
+        raise ConfigError([f"{key}: {error}"]) from error
+
+
+def _open_one(path, key):
+    """Open a folder, or a file with both indices; the obs-index may be missing."""
     folder = expand(path, key)
-    if not folder.is_dir():
+    if not folder.exists():
         raise FileNotFoundError(
             f"{key} = {str(path)!r}: the folder {folder} does not exist"
         )
     try:
-        return open_store(folder)
+        store = open_store(folder, needs_obs_index=False)
+        if store.obs_table is None:
+            store.obs_table = observation_table(store.hdu_table)
     except OSError as error:
         raise OSError(
             f"{key} = {str(path)!r} is not a valid data store: {error}"
         ) from error
+    return store
+
+
+def _without_missing(table, store):
+    """Keep runs whose file is there, and say why others are left out."""
+    hdus = store.hdu_table
+    types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
+    wanted = np.isin(hdus["OBS_ID"], table["OBS_ID"]) & (types == "events")
+    missing = {}
+    for row in np.flatnonzero(wanted):
+        path = compat.FileLocation.from_location(hdus.location_info(row)).path()
+        if not path.exists():
+            missing[int(hdus["OBS_ID"][row])] = f"its file is missing: {path}"
+    keep = ~np.isin(table["OBS_ID"], list(missing))
+    return table[keep], missing
 
 
 def _incomplete(ids, complete, settings):

@@ -28,7 +28,7 @@ def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
     Parameters
     ----------
     path : str or `~pathlib.Path`
-        Folder.
+        Folder; or a file that holds both tables, HDU_INDEX and OBS_INDEX.
     needs_obs_index : bool, optional
         Whether there has to be an observation index. Default is True.
 
@@ -45,36 +45,54 @@ def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
         If a table is not a valid index, has no rows, or has contradictory rows.
     """
     folder = make_path(path)
-    has_obs_index = needs_obs_index or (folder / OBS_INDEX).exists()
-    _check_header(folder / HDU_INDEX, HDU_INDEX_COLUMNS)
-    number = _check_header(folder / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
+    hdu_place, obs_place = (folder / HDU_INDEX, None), (folder / OBS_INDEX, None)
+    if folder.is_file():
+        hdu_place, obs_place = (folder, "HDU_INDEX"), (folder, "OBS_INDEX")
+    has_obs_index = needs_obs_index or _has_table(*obs_place)
+    _check_header(*hdu_place, HDU_INDEX_COLUMNS)
+    number = _check_header(*obs_place, ("OBS_ID",)) if has_obs_index else 0
     with error_context(f"{folder}: data store"), warnings.catch_warnings():
         # reported where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
-        store = DataStore.from_dir(folder)
+        if folder.is_file():
+            obs_name = "OBS_INDEX" if has_obs_index else None
+            store = DataStore.from_file(folder, hdu_obs=obs_name)
+        else:
+            store = DataStore.from_dir(folder)
     hdus = store.hdu_table
-    _check_integers(hdus, folder / HDU_INDEX)
+    _check_integers(hdus, hdu_place[0])
     types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
     for name in _SINGLE:
         rows = hdus["OBS_ID"][types == name]
-        _refuse_repeated(rows, folder / HDU_INDEX, f"rows of type {name}")
+        _refuse_repeated(rows, hdu_place[0], f"rows of type {name}")
     if has_obs_index:
-        _check_integers(store.obs_table, folder / OBS_INDEX)
+        _check_integers(store.obs_table, obs_place[0])
     if has_obs_index and len(store.obs_table) < number:
         # gammapy has taken the first of each
-        rows = Table.read(folder / OBS_INDEX, format="fits")["OBS_ID"]
-        _refuse_repeated(rows, folder / OBS_INDEX, "rows")
+        rows = Table.read(obs_place[0], hdu=obs_place[1], format="fits")["OBS_ID"]
+        _refuse_repeated(rows, obs_place[0], "rows")
+    used = [hdu_place[0], *([obs_place[0]] if has_obs_index else [])]
+    hdus.meta["INDEX_FILES"] = list(dict.fromkeys(used))
     return store
 
 
-def _check_header(path, columns):
-    """Check that an index file has these columns, and give its number of rows."""
+def _has_table(path, name):
+    """Whether an index is there: a file, or an HDU of it."""
+    if name is None or not path.exists():
+        return path.exists()
+    return any(hdu.name.upper() == name for hdu in FitsFile(path))
+
+
+def _check_header(path, name, columns):
+    """Check that an index has these columns, and give its number of rows."""
     for hdu in FitsFile(path):
-        if str(hdu.header.get("XTENSION")).strip() == "BINTABLE":
+        is_table = str(hdu.header.get("XTENSION")).strip() == "BINTABLE"
+        if is_table and name in (None, hdu.name.upper()):
             header = hdu.header
             break
     else:
-        raise ValueError(f"{path} has no binary table: it is not a valid index file")
+        table = "binary table" if name is None else f"table {name}"
+        raise ValueError(f"{path} has no {table}: it is not a valid index file")
     names = [str(header[key]).strip() for key in header if key.startswith("TTYPE")]
     absent = [name for name in columns if name not in names]
     if absent:

@@ -30,7 +30,7 @@ from pydantic import (
 from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
-from gammapy_mimic.config.paths import RawPath, expand
+from gammapy_mimic.config.paths import RawPath, RawPaths, expand
 from gammapy_mimic.config.types import (
     AnyAngle,
     Duration,
@@ -67,8 +67,8 @@ class DonorsConfig(GammapyBaseConfig):
 
     Attributes
     ----------
-    datastore : `~pathlib.Path` or None
-        Folder of the donors' data store. None is that of the observations.
+    datastore : `~pathlib.Path`, list of `~pathlib.Path` or None
+        Folder of the donors' data store, or several. None is that of the observations.
     where : dict
         Values that columns of the obs-index must have: one, a list of values or of
         patterns with * and ?, a range of two numbers, or a mapping with min, max or
@@ -83,7 +83,7 @@ class DonorsConfig(GammapyBaseConfig):
         ECSV file with OBS_ID, START and STOP of times that are not used.
     """
 
-    datastore: RawPath | None = None
+    datastore: RawPaths | None = None
     where: Annotated[dict[str, Any], AfterValidator(valid_conditions)] = Field(
         default_factory=dict
     )

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from gammapy_mimic.config.checking import ConfigError
 from gammapy_mimic.io.arguments import PathLike
 
-__all__ = ["RawPath", "expand"]
+__all__ = ["RawPath", "RawPaths", "expand"]
 
 
 def _raw_path(value):
@@ -27,6 +27,26 @@ RawPath = Annotated[
     PlainSerializer(str, when_used="json-unless-none", return_type=str),
 ]
 """Path as it was written: ``$GAMMAPY_DATA`` stays, so that the file is portable."""
+
+
+def _raw_paths(value):
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("must be a path, or a list of one or more")
+        return [_raw_path(path) for path in value]
+    return _raw_path(value)
+
+
+def _texts(value):
+    return [str(path) for path in value] if isinstance(value, list) else str(value)
+
+
+RawPaths = Annotated[
+    Path | list[Path],
+    BeforeValidator(_raw_paths),
+    PlainSerializer(_texts, when_used="json-unless-none", return_type=str | list[str]),
+]
+"""Path or list of paths as they were written."""
 
 
 def expand(path: PathLike, key: str) -> Path:

@@ -108,7 +108,8 @@ class Campaign:
     @cached_property
     def donors(self) -> DataStore:
         """Data store of the donors."""
-        return select_donors(self.config.mimic.donors, self.config.observations)
+        donors = select_donors(self.config.mimic.donors, self.config.observations)
+        return donors.store
 
     def donor(self, mimic: Observation) -> Observation:
         """Open the donor of a mimic."""
