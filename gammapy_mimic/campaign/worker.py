@@ -17,6 +17,7 @@ from gammapy_mimic.campaign.records import checksum, claimed_file, write_record
 from gammapy_mimic.campaign.versions import versions
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.data.compat import events_header
+from gammapy_mimic.data.reading import check_indexed_id
 from gammapy_mimic.io.output import check_replaceable, file_error_context
 from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.writer import MimicWriter
@@ -131,6 +132,8 @@ def _make(task, writer):
     """Make a mimic, write it, and give its record."""
     maker = task.settings.maker()
     maker.reported = _reported(task.outdir)
+    for run in (task.target, task.donor):
+        check_indexed_id(run)
     runs = task.part.cut(task.target, task.donor)
     mimic = task.part.label(maker.run(*runs, mimic_set=task.mimic_set))
     for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):

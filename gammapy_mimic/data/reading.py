@@ -27,7 +27,7 @@ from gammapy_mimic.io.gadf import UNITS, header_reference, same_reference, secon
 from gammapy_mimic.io.header import read_cards
 from gammapy_mimic.sky.camera import Pointing
 
-__all__ = ["checked_obs_id", "quick_check", "read_run"]
+__all__ = ["check_indexed_id", "checked_obs_id", "quick_check", "read_run"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,30 @@ def checked_obs_id(observation):
             "(GADF: 64 bit)"
         )
     return int(obs_id)
+
+
+def check_indexed_id(observation):
+    """Raise an error for a run of a data store whose file is that of another run.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run as the store gives it: its OBS_ID is that of the index.
+
+    Raises
+    ------
+    ValueError
+        If the file has another OBS_ID.
+    """
+    part = compat.part(observation, "events")
+    if not isinstance(part, compat.FileLocation):
+        return
+    own = _source(part).header.get("OBS_ID")
+    if isinstance(own, int) and own != observation.obs_id:
+        raise ValueError(
+            f"run {observation.obs_id}: {part.path()}, which the index names for it, "
+            f"says OBS_ID = {own}; correct the index or the file"
+        )
 
 
 def quick_check(observation):

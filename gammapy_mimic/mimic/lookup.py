@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from gammapy.data import DataStore, Observation
 
+from gammapy_mimic.data.reading import check_indexed_id
+
 __all__ = ["RunsById"]
 
 
@@ -75,10 +77,12 @@ class RunsById:
         Returns
         -------
         observation : `~gammapy.data.Observation`
-            Run. ValueError if there is none.
+            Run. ValueError if there is none, or its file is that of another run.
         """
         if obs_id not in self._runs:
             raise ValueError(f"pairs names run {obs_id}, which is not in {self.name}")
         if self.store is None:
             return self._runs[obs_id]
-        return self.store.obs(obs_id, required_irf="all-optional")
+        run = self.store.obs(obs_id, required_irf="all-optional")
+        check_indexed_id(run)
+        return run
