@@ -164,9 +164,11 @@ def test_maps_as_irfs_are_refused_by_name(raw):
     with pytest.raises(ValueError, match=r"run 2: its psf is a map \(PSFMap\)"):
         MimicMaker().run(target, donor)
     # on disk, as the index says
-    with fits.open(raw / HDU_INDEX, mode="update") as hdus:
-        rows = hdus[1].data
-        rows["HDU_CLASS"][rows["HDU_TYPE"] == "psf"] = "psf_map"
+    table = Table.read(raw / HDU_INDEX)
+    table["HDU_CLASS"] = [
+        str(it).replace("psf_table", "psf_map") for it in table["HDU_CLASS"]
+    ]
+    table.write(raw / HDU_INDEX, overwrite=True)
     store = DataStore.from_dir(raw)
     with pytest.raises(ValueError, match=r"its psf is a map \(psf_map\)"):
         MimicMaker().run_pairs(store, store, [(1, 3)])
