@@ -2,7 +2,8 @@
 
 import copy
 
-from gammapy.irf import FoVAlignment
+from gammapy.irf import FoVAlignment, IRFMap
+from gammapy.maps import Map
 
 from gammapy_mimic.data.compat.locations import FileLocation
 from gammapy_mimic.data.compat.parts import optional_keywords
@@ -76,13 +77,32 @@ def irf(observation, name):
     -------
     irf : `~gammapy.irf.IRF`, `FileLocation` or None
         What can be handed to `to_observation`; nothing is loaded that has a place.
+
+    Raises
+    ------
+    ValueError
+        If the IRF is a map, as those of HAWC.
     """
     location = irf_location(observation, name)
     if location is not None:
+        if "map" in location.hdu_class.split("_"):
+            raise _is_a_map(observation, name, location.hdu_class)
         return location
     if name == "rad_max":
         return rad_max_table(observation)
+    # without what a map lacks and a background model is asked for
+    held = vars(observation).get(_IRF_SLOTS[name])
+    if isinstance(held, Map | IRFMap):
+        raise _is_a_map(observation, name, type(held).__name__)
     return background(observation) if name == "bkg" else getattr(observation, name)
+
+
+def _is_a_map(observation, name, kind):
+    return ValueError(
+        f"run {observation.obs_id}: its {name} is a map ({kind}), as those of HAWC; "
+        "mimics need IRFs that depend on the place in the field of view, such as "
+        "aeff_2d, edisp_2d, psf_table and bkg_3d: leave the run out"
+    )
 
 
 def irfs(observation):
