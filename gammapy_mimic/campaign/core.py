@@ -272,7 +272,7 @@ class _Work:
         self._read_pairs()
         self._runs, self._checksums, self._analyses = {}, {}, {}
         self._settings_text = config.mimic.model_dump_json(
-            exclude={"outdir", "n_mimics", "match", "donors"}
+            exclude={"outdir", "n_mimics", "match", "donors", "analyse"}
         )
         self._kept = 0
         self._failed = []

@@ -39,7 +39,7 @@ _RUN_FILE = re.compile(r"(-?\d+)\.fits(\.gz)?")
 _RECORD = re.compile(r"-?\d+\.json")
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 # settings that change nothing in what is made
-_FREE = ("mimic.outdir", "general.log", "general.n_jobs")
+_FREE = ("mimic.outdir", "mimic.analyse", "general.log", "general.n_jobs")
 
 
 def checksum(path):

@@ -29,6 +29,7 @@ from pydantic import (
 )
 from regions import CircleSkyRegion, RegionMeta
 
+from gammapy_mimic.config.analyse import AnalyseConfig
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
 from gammapy_mimic.config.paths import RawPath
 from gammapy_mimic.config.types import (
@@ -222,6 +223,8 @@ class MimicConfig(GammapyBaseConfig):
         Folder for the results.
     compress : bool
         Whether event files are compressed.
+    analyse : `~gammapy_mimic.config.AnalyseConfig`
+        The analysis of each mimic set.
     """
 
     donors: DonorsConfig = DonorsConfig()
@@ -239,6 +242,7 @@ class MimicConfig(GammapyBaseConfig):
     random_state: Annotated[StrictInt, Field(ge=0)] = 0
     outdir: RawPath = Path("mimics")
     compress: StrictBool = False
+    analyse: AnalyseConfig = AnalyseConfig()
 
     def matcher(self):
         """Make the `~gammapy_mimic.DonorMatcher`."""

@@ -1,0 +1,230 @@
+"""The steps of gammapy's analysis on the runs of one set, and the numbers they give."""
+
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+from gammapy.analysis import Analysis
+
+from gammapy_mimic.analysis.models import amplitude_of, free_amplitudes, source_models
+from gammapy_mimic.analysis.quantities import (
+    amplitudes,
+    counts,
+    excess_map_values,
+    flux_point_values,
+    light_curve_values,
+    measured,
+)
+from gammapy_mimic.config.analyse import STEPS
+
+__all__ = ["AnalysisRun", "asked_steps", "run_steps"]
+
+FAILURES = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, OSError)
+"""What gammapy, astropy and scipy raise for data on which a step cannot be done."""
+
+
+@dataclass
+class AnalysisRun:
+    """What the steps give for one set of runs.
+
+    Attributes
+    ----------
+    values : dict
+        For each quantity its ``value``, ``error`` (None if it has none), ``unit`` and,
+        of bins, their edges.
+    problem : str or None
+        Why a step failed; what was measured before it stays.
+    files : dict of str to bytes
+        Content of files for the user, by name.
+    """
+
+    values: dict = field(default_factory=dict)
+    problem: str | None = None
+    files: dict = field(default_factory=dict)
+
+
+def asked_steps(config, models):
+    """Find the steps that a configuration asks for.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig`
+        Configuration.
+    models : `~gammapy.modeling.models.Models`
+        Models of the target; may be empty.
+
+    Returns
+    -------
+    steps : list of str
+        ``mimic.analyse.steps``, or all for which there are settings. The excess map
+        is made before the fit, so that it does not have the source taken out.
+
+    Raises
+    ------
+    ValueError
+        If a step is asked for whose settings are not there.
+    """
+    axes = {
+        "flux-points": ("flux_points.energy", config.flux_points.energy),
+        "light-curve": ("light_curve.energy_edges", config.light_curve.energy_edges),
+    }
+    has_axis = {name: None not in (it.min, it.max) for name, (_, it) in axes.items()}
+    lacks_fit = "general.models_file is not set" if not len(models) else None
+    lacks = {"fit": lacks_fit}
+    for name, (key, _) in axes.items():
+        lacks[name] = lacks_fit or (None if has_axis[name] else f"{key} is not set")
+    is_map = config.datasets.type == "3d"
+    lacks["excess-map"] = None if is_map else "datasets.type is not '3d'"
+    steps = config.mimic.analyse.steps
+    for name in steps:
+        if lacks.get(name):
+            raise ValueError(f"mimic.analyse.steps: {name!r}, but {lacks[name]}")
+    if steps:
+        return ["datasets", *(name for name in steps if name != "datasets")]
+    wants_map = "excess_map" in config.model_fields_set
+    lacks["excess-map"] = lacks["excess-map"] or (None if wants_map else "not asked")
+    return [name for name in STEPS if not lacks.get(name)]
+
+
+def run_steps(config, observations, models, position=None):
+    """Run the steps of gammapy's `~gammapy.analysis.Analysis` on a set of runs.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig`
+        Configuration.
+    observations : `~gammapy.data.Observations`
+        Runs.
+    models : `~gammapy.modeling.models.Models`
+        Models of the target, which are freed for an empty sky.
+    position : `~astropy.coordinates.SkyCoord`, optional
+        Where maps are looked at. Default is None: nowhere.
+
+    Returns
+    -------
+    run : `AnalysisRun`
+        Numbers and files.
+    """
+    analysis, found = Analysis(config.to_analysis_config()), AnalysisRun()
+    analysis.observations = observations
+    for name in asked_steps(config, models):
+        try:
+            # warnings of numpy on bins that have no counts would be repeated for each set
+            with np.errstate(all="ignore"):
+                _STEPS[name](analysis, found, config, models, position)
+        except FAILURES as error:
+            found.problem = " ".join(f"{name}: {type(error).__name__}: {error}".split())
+            break
+    return found
+
+
+def _datasets(analysis, found, config, models, position):
+    analysis.get_datasets()
+    if not len(analysis.datasets):
+        raise ValueError("no run has an off region")
+    found.values |= counts(analysis.datasets, position, map_radius(config))
+
+
+def map_radius(config):
+    """Radius around the position in which counts of a map are summed.
+
+    Parameters
+    ----------
+    config : `~gammapy.analysis.AnalysisConfig`
+        Configuration.
+
+    Returns
+    -------
+    radius : `~astropy.coordinates.Angle`
+        That of the on region, or else the correlation radius of the excess map.
+    """
+    radius = config.datasets.on_region.radius
+    return config.excess_map.correlation_radius if radius is None else radius
+
+
+def _excess_map(analysis, found, config, models, position):
+    analysis.get_excess_map()
+    if position is not None:
+        found.values |= excess_map_values(analysis.excess_map, position)
+    content = io.BytesIO()
+    analysis.excess_map.to_hdulist(sed_type="flux").writeto(content)
+    found.files["excess_map.fits"] = content.getvalue()
+
+
+def _fit(analysis, found, config, models, position):
+    analysis.set_models(free_amplitudes(models, config.mimic.analyse.free))
+    analysis.run_fit()
+    result = analysis.fit_result
+    if not result.success:
+        raise ValueError(f"the fit did not converge: {result.optimize_result.message}")
+    found.values |= amplitudes(analysis.models)
+    for model in source_models(analysis.models):
+        ts = _null_stat(analysis, model) - result.total_stat
+        found.values[f"{model.name}.ts"] = measured(ts)
+    found.files["models.yaml"] = analysis.models.to_yaml().encode()
+
+
+def _null_stat(analysis, model):
+    """Fit statistic without a source, with all else fitted again."""
+    amplitude, parameters = amplitude_of(model), analysis.datasets.parameters
+    with parameters.restore_status():
+        amplitude.value = 0
+        for parameter in model.parameters:
+            parameter.frozen = True
+        if len(parameters.free_parameters):
+            analysis.fit.optimize(analysis.datasets)
+        return analysis.datasets.stat_sum()
+
+
+def _flux_points(analysis, found, config, models, position):
+    with _reference(analysis, models, config.flux_points.source):
+        analysis.get_flux_points()
+    points = analysis.flux_points.data
+    found.values |= flux_point_values(points)
+    found.files["flux_points.ecsv"] = _ecsv(points.to_table(sed_type="dnde"))
+
+
+def _light_curve(analysis, found, config, models, position):
+    with _reference(analysis, models, config.light_curve.source):
+        analysis.get_light_curve()
+    curve = analysis.light_curve
+    found.values |= light_curve_values(curve)
+    table = curve.to_table(format="lightcurve", sed_type="flux")
+    found.files["light_curve.ecsv"] = _ecsv(table)
+
+
+class _reference:
+    """Context in which a source has the amplitude of the target's model.
+
+    gammapy fits the flux in a bin relative to the model, which on an empty sky is close
+    to zero; the flux itself does not depend on it.
+    """
+
+    def __init__(self, analysis, models, source):
+        names = [model.name for model in source_models(models)]
+        if source not in names:
+            raise ValueError(f"source {source!r} is none of {', '.join(names)}")
+        self.amplitude = amplitude_of(analysis.models[source])
+        self.reference = amplitude_of(models[source]).value
+
+    def __enter__(self):
+        self.fitted = self.amplitude.value
+        self.amplitude.value = self.reference
+
+    def __exit__(self, *exception):
+        self.amplitude.value = self.fitted
+
+
+def _ecsv(table):
+    content = io.StringIO()
+    table.write(content, format="ascii.ecsv")
+    return content.getvalue().encode()
+
+
+_STEPS = {
+    "datasets": _datasets,
+    "excess-map": _excess_map,
+    "fit": _fit,
+    "flux-points": _flux_points,
+    "light-curve": _light_curve,
+}
