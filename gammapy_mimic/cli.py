@@ -53,7 +53,8 @@ def main(log_level):
     """Mimic observations: background runs in the field of view of a target.
 
     A session: "init" writes a configuration, "pairs" shows which donors there are,
-    "run" makes the mimics, "check" reads them again, "report" tells what they say.
+    "run" makes the mimics, "check" reads them again, "analyse" does with each set what
+    you do with the targets, "report" tells what they say.
     "demo" needs nothing.
 
     \b
@@ -106,6 +107,21 @@ def demo(out, seed, datastore, targets, donors, overwrite):
 
 
 CONFIG_FILE = click.Path(exists=True, dir_okay=False)
+PROCESSES = click.option(
+    "-j",
+    "--n-jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of processes.",
+)
+BACKEND = click.option(
+    "--backend",
+    default="multiprocessing",
+    show_default=True,
+    type=click.Choice(["multiprocessing", "ray"]),
+    help="How processes are run; ray also on several machines.",
+)
 
 
 @main.command()
@@ -172,21 +188,8 @@ def pairs(file, why, write, plot):
 
 @main.command()
 @click.argument("file", type=CONFIG_FILE)
-@click.option(
-    "-j",
-    "--n-jobs",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Number of processes.",
-)
-@click.option(
-    "--backend",
-    default="multiprocessing",
-    show_default=True,
-    type=click.Choice(["multiprocessing", "ray"]),
-    help="How processes are run; ray also on several machines.",
-)
+@PROCESSES
+@BACKEND
 @click.option("--overwrite", is_flag=True, help="Make everything anew.")
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
@@ -201,14 +204,51 @@ def run(file, n_jobs, backend, overwrite, only):
     from gammapy_mimic.campaign import MimicCampaign
 
     campaign = _run(MimicCampaign.from_yaml, file)
-    number = campaign.config.mimic.n_mimics
-    if only is not None and only >= number:
-        raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
+    _check_only(only, file, campaign)
     options = {"parallel_backend": backend, "overwrite": overwrite, "only": only}
     with _no_warning_of_missing_donors():
         result = _run(campaign.run, n_jobs, file=file, **options)
     click.echo(result.summary())
     if not result.complete:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", type=CONFIG_FILE)
+@PROCESSES
+@BACKEND
+@click.option("--only", type=click.IntRange(min=0), help="Analyse only this set.")
+@click.option("--unblind", is_flag=True, help="Analyse the targets themselves, too.")
+@click.option("--overwrite", is_flag=True, help="Analyse again what is there.")
+@click.option(
+    "--function",
+    metavar="MODULE:NAME",
+    help="Call this function for each set, instead of gammapy's steps.",
+)
+def analyse(file, n_jobs, backend, only, unblind, overwrite, function):
+    """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
+
+    The steps are those that FILE has settings for; what an earlier, interrupted call
+    has done is kept. The targets are not looked at, unless you say --unblind.
+    """
+    _set_up()
+    from gammapy_mimic.analysis.worker import load_function
+    from gammapy_mimic.campaign import MimicCampaign
+
+    campaign = _run(MimicCampaign.from_yaml, file)
+    _check_only(only, file, campaign)
+    options = {"parallel_backend": backend, "only": only}
+    options |= {"unblind": unblind, "overwrite": overwrite}
+    if function is None:
+        found = _run(campaign.analyse, n_jobs, file=file, **options)
+    else:
+        # as Python does for a script
+        sys.path.insert(0, "")
+        measure = _run(load_function, function)
+        found = _run(campaign.map, measure, n_jobs, file=file, **options)
+    click.echo(found.summary())
+    click.echo(f"Wrote {campaign.config.mimic.outdir}/analysis/ensemble.ecsv")
+    if found.failed:
         raise click.exceptions.Exit(1)
 
 
@@ -281,6 +321,13 @@ def report(folder, unblind, overwrite):
         raise click.ClickException(
             f"it lacks {names}; gammapy-mimic run makes what is missing"
         )
+
+
+def _check_only(only, file, campaign):
+    """Raise an error for a set that a campaign does not have."""
+    number = campaign.config.mimic.n_mimics
+    if only is not None and only >= number:
+        raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
 
 
 def _set_up():

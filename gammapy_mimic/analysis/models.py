@@ -109,7 +109,7 @@ def free_amplitudes(models, free=()):
 
 
 def scaled_models(models, scale):
-    """Sources with their flux multiplied by a factor.
+    """Give sources with their flux multiplied by a factor.
 
     Parameters
     ----------

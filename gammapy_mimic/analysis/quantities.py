@@ -5,7 +5,6 @@ from astropy import units as u
 from gammapy.datasets import Datasets
 from regions import CircleSkyRegion
 
-
 __all__ = [
     "amplitudes",
     "counts",
@@ -46,7 +45,7 @@ def measured(value, error=None, unit="", **bins):
 
 
 def counts(datasets, position, radius):
-    """Counts in the on region, and the background there.
+    """Count in the on region, and predict the background there.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def counts(datasets, position, radius):
 
 
 def _in_circle(dataset, position, radius):
-    """Counts and predicted background of a map in a circle."""
+    """Sum counts and predicted background of a map in a circle."""
     geom = dataset.counts.geom.to_image()
     inside = geom.region_mask([CircleSkyRegion(position, radius)]).data
     if dataset.mask_safe is not None:
@@ -206,7 +205,7 @@ def light_curve_values(curve):
 
 
 def numbers_of(result, name):
-    """What a user's function gives, as quantities.
+    """Take what a user's function gives as quantities.
 
     Parameters
     ----------

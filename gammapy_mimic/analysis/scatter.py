@@ -1,8 +1,8 @@
 r"""Scatter of a quantity from set to set, where sets share donors and events.
 
 A set is a mean over its runs, and its value is :math:`q_i = \mu + \sum_d w_{id} x_d +
-e_i` with the effect :math:`x_d` of each donor, the part :math:`w_{id}` of donor d in the
-livetime of the set, and the statistical error :math:`e_i`. With the systematic
+e_i` with the effect :math:`x_d` of each donor, the part :math:`w_{id}` of donor d in
+the livetime of the set, and the statistical error :math:`e_i`. With the systematic
 :math:`S^2` of one set,
 
 .. math::
@@ -70,8 +70,8 @@ def set_scatter(values, errors, donors, events):
         \mathrm{Var}(S^2) = \frac{2\,\mathrm{tr}(A V A V)}{\mathrm{tr}(A \kappa)^2} .
 
     Errors are those of one standard deviation; the error of the mean has Student's
-    factor for :math:`\nu = \mathrm{tr}(A V)^2 / \mathrm{tr}(A V A V)` degrees of freedom
-    (Satterthwaite 1946, Biometrics Bulletin 2, 110).
+    factor for :math:`\nu = \mathrm{tr}(A V)^2 / \mathrm{tr}(A V A V)` degrees of
+    freedom (Satterthwaite 1946, Biometrics Bulletin 2, 110).
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """The steps of gammapy's analysis on the runs of one set, and the numbers they give."""
 
 import io
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,17 @@ from gammapy_mimic.config.analyse import STEPS
 
 __all__ = ["AnalysisRun", "asked_steps", "run_steps"]
 
-FAILURES = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, OSError)
+STARTS = (0.01, 1.0)
+"""Amplitudes from which a fit starts, in those of the target's model, in turn."""
+
+FAILURES = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)
 """What gammapy, astropy and scipy raise for data on which a step cannot be done."""
 
 
@@ -36,11 +47,14 @@ class AnalysisRun:
         Why a step failed; what was measured before it stays.
     files : dict of str to bytes
         Content of files for the user, by name.
+    notes : list of str
+        What the user should know of the numbers.
     """
 
     values: dict = field(default_factory=dict)
     problem: str | None = None
     files: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
 
 
 def asked_steps(config, models):
@@ -109,7 +123,7 @@ def run_steps(config, observations, models, position=None):
     analysis.observations = observations
     for name in asked_steps(config, models):
         try:
-            # warnings of numpy on bins that have no counts would be repeated for each set
+            # numpy would warn of bins without counts in each set
             with np.errstate(all="ignore"):
                 _STEPS[name](analysis, found, config, models, position)
         except FAILURES as error:
@@ -152,16 +166,42 @@ def _excess_map(analysis, found, config, models, position):
 
 
 def _fit(analysis, found, config, models, position):
+    found.notes += _sparse(analysis.datasets)
     analysis.set_models(free_amplitudes(models, config.mimic.analyse.free))
-    analysis.run_fit()
-    result = analysis.fit_result
-    if not result.success:
+    for start in STARTS:
+        for model in source_models(models):
+            amplitude = amplitude_of(analysis.models[model.name])
+            amplitude.value = start * amplitude_of(model).value
+        analysis.run_fit()
+        result = analysis.fit_result
+        if result.success:
+            break
+    else:
         raise ValueError(f"the fit did not converge: {result.optimize_result.message}")
     found.values |= amplitudes(analysis.models)
     for model in source_models(analysis.models):
         ts = _null_stat(analysis, model) - result.total_stat
         found.values[f"{model.name}.ts"] = measured(ts)
     found.files["models.yaml"] = analysis.models.to_yaml().encode()
+
+
+def _sparse(datasets):
+    """Note on bins in which the W statistic holds an amplitude at zero.
+
+    Without off counts it takes a negative excess for a background that should have been
+    seen in the off region, and has a kink at zero.
+    """
+    number = sum(
+        np.sum(it.mask & (it.counts_off.data == 0)) if it.mask is not None else 0
+        for it in datasets
+        if it.stat_type == "wstat" and it.counts_off is not None
+    )
+    if not number:
+        return []
+    return [
+        "bins without off counts, in which no amplitude can be negative: values are "
+        "held at zero; stack the data sets, or take wider bins"
+    ]
 
 
 def _null_stat(analysis, model):
@@ -193,26 +233,19 @@ def _light_curve(analysis, found, config, models, position):
     found.files["light_curve.ecsv"] = _ecsv(table)
 
 
-class _reference:
+@contextmanager
+def _reference(analysis, models, source):
     """Context in which a source has the amplitude of the target's model.
 
     gammapy fits the flux in a bin relative to the model, which on an empty sky is close
     to zero; the flux itself does not depend on it.
     """
-
-    def __init__(self, analysis, models, source):
-        names = [model.name for model in source_models(models)]
-        if source not in names:
-            raise ValueError(f"source {source!r} is none of {', '.join(names)}")
-        self.amplitude = amplitude_of(analysis.models[source])
-        self.reference = amplitude_of(models[source]).value
-
-    def __enter__(self):
-        self.fitted = self.amplitude.value
-        self.amplitude.value = self.reference
-
-    def __exit__(self, *exception):
-        self.amplitude.value = self.fitted
+    amplitude = amplitude_of(analysis.models[source])
+    fitted, amplitude.value = amplitude.value, amplitude_of(models[source]).value
+    try:
+        yield
+    finally:
+        amplitude.value = fitted
 
 
 def _ecsv(table):

@@ -63,9 +63,9 @@ class InjectConfig(GammapyBaseConfig):
         BeforeValidator(_models),
         PlainSerializer(lambda it: it if isinstance(it, dict) else str(it)),
     ]
-    scales: Annotated[list[Number], Field(min_length=1), AfterValidator(_scales)] = [
-        1.0
-    ]
+    scales: Annotated[list[Number], Field(min_length=1), AfterValidator(_scales)] = (
+        Field(default_factory=lambda: [1.0])
+    )
 
 
 class AnalyseConfig(GammapyBaseConfig):

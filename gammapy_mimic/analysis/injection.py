@@ -13,14 +13,14 @@ from gammapy.modeling.models import Models
 from gammapy_mimic.analysis.models import scaled_models
 from gammapy_mimic.data.seeds import seed_sequence
 
-__all__ = ["inject"]
+__all__ = ["check_full_enclosure", "inject"]
 
 COLUMNS = ("EVENT_ID", "TIME", "RA", "DEC", "ENERGY")
 """Columns that a drawn event has, those that GADF demands."""
 
 BIN_SIZE = 0.01 * u.deg
 MARGIN = 0.3 * u.deg
-"""Width of the map beyond the source. The PSF does not need room: events are smeared."""
+"""Width of the map beyond the source; events are smeared by the PSF without it."""
 BINS_PER_DECADE = 20
 
 
@@ -62,10 +62,8 @@ def inject(observation, models, *, scale=1.0, random_state=None):
     >>> from gammapy_mimic.analysis import inject
     >>> run = inject(mimic, source, scale=0.01, random_state=1)  # doctest: +SKIP
     """
-    _check_full_enclosure(observation)
-    random = np.random.RandomState(  # noqa: NPY002, gammapy takes no other
-        np.random.MT19937(seed_sequence(random_state))
-    )
+    check_full_enclosure(observation)
+    random = np.random.RandomState(np.random.MT19937(seed_sequence(random_state)))
     own = observation.events.table
     drawn = []
     for number, model in enumerate(scaled_models(models, scale), 1):
@@ -88,7 +86,19 @@ def inject(observation, models, *, scale=1.0, random_state=None):
     return new
 
 
-def _check_full_enclosure(observation):
+def check_full_enclosure(observation):
+    """Raise an error for a run into which no source can be put.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run.
+
+    Raises
+    ------
+    ValueError
+        If it has point-like IRFs, or no PSF or energy dispersion.
+    """
     if observation.rad_max is not None or observation.aeff.is_pointlike:
         raise ValueError(
             f"run {observation.obs_id} has point-like IRFs: they tell how many events "
