@@ -56,7 +56,8 @@ def build_ensemble(records, *, target=None, truth=None, meta=None, same_times=Tr
             entry = _entry(name, scale, rows, overlaps)
             entry["truth"] = None if truth is None else truth(entry)
             quantities.append(entry)
-    meta = {**(meta or {}), "notes": _notes(records.values())}
+    meta = dict(meta or {})
+    meta["notes"] = [*meta.get("notes", ()), *_notes(records.values())]
     failed = [
         {"mimic_set": number, "injected": scale, "reason": record["problem"]}
         for (scale, number), record in sorted(records.items())

@@ -1,13 +1,15 @@
 """Source models for an empty sky: what is fitted, and what is not."""
 
-import logging
-
 from astropy import units as u
 from gammapy.modeling.models import Models, SkyModel
 
-__all__ = ["amplitude_of", "free_amplitudes", "scaled_models", "source_models"]
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "amplitude_of",
+    "describe_free",
+    "free_amplitudes",
+    "scaled_models",
+    "source_models",
+]
 
 _AMPLITUDES = ("amplitude", "norm")
 
@@ -98,14 +100,31 @@ def free_amplitudes(models, free=()):
         ):
             parameter.frozen = not {name, f"{model.name}.{name}"} & wanted
         amplitude.frozen, amplitude.min = False, float("nan")
-    if sources:
-        log.info(
-            "Amplitudes of %s are fitted without a lower bound; other parameters of "
-            "sources are frozen%s",
-            ", ".join(model.name for model in sources),
-            f", but for {', '.join(sorted(wanted))}" if wanted else "",
-        )
     return models
+
+
+def describe_free(models):
+    """Say in words what is fitted.
+
+    Parameters
+    ----------
+    models : `~gammapy.modeling.models.Models`
+        Models that `free_amplitudes` has prepared.
+
+    Returns
+    -------
+    text : str
+        Names of the parameters of sources that are fitted, and of those that are not.
+    """
+    fitted, frozen = [], []
+    for model in source_models(models):
+        for parameter in model.parameters:
+            name = f"{model.name}.{parameter.name}"
+            (frozen if parameter.frozen else fitted).append(name)
+    return (
+        f"fitted without a lower bound of the amplitudes: {', '.join(fitted)}; frozen "
+        f"at the model of the target: {', '.join(frozen) or 'nothing'}"
+    )
 
 
 def scaled_models(models, scale):

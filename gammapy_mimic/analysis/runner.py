@@ -11,12 +11,13 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import yaml
+from gammapy.analysis.config import LogConfig
 from gammapy.modeling.models import Models
 
 from gammapy_mimic import __version__
 from gammapy_mimic.analysis.build import build_ensemble
 from gammapy_mimic.analysis.injection import check_full_enclosure
-from gammapy_mimic.analysis.models import free_amplitudes
+from gammapy_mimic.analysis.models import describe_free, free_amplitudes
 from gammapy_mimic.analysis.steps import asked_steps
 from gammapy_mimic.analysis.truth import Truth
 from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_runs
@@ -89,9 +90,11 @@ class _Work:
     """One call of `analyse_campaign`."""
 
     def __init__(self, config, *, function, models):
-        general = config.general.model_copy(update={"n_jobs": 1})
+        # gammapy would tell of each step of each set, and start processes in processes
+        quiet = {"n_jobs": 1, "log": LogConfig(level="warning")}
+        general = config.general.model_copy(update=quiet)
         self.config = config.model_copy(update={"general": general})
-        self.function = function
+        self.function, self.notes = function, []
         outdir = expand(config.mimic.outdir, "mimic.outdir")
         self.folder = CampaignFolder(outdir, compress=config.mimic.compress)
         self.path = outdir / "analysis"
@@ -105,8 +108,11 @@ class _Work:
             )
         if function is None:
             # mistakes are found before anything is done
-            asked_steps(self.config, self.models)
-            free_amplitudes(self.models, config.mimic.analyse.free)
+            steps = asked_steps(self.config, self.models)
+            free = free_amplitudes(self.models, config.mimic.analyse.free)
+            if "fit" in steps:
+                self.notes.append(describe_free(free))
+                log.info("%s", self.notes[-1])
         scales = config.mimic.analyse.inject.scales if self.injected else []
         self.scales = sorted({0.0, *scales})
         if len(self.scales) > 1:
@@ -217,6 +223,7 @@ class _Work:
                 "models": _plain_models(self.models),
                 "source": self.config.flux_points.source,
                 "targets": list(next(iter(self.runs.values()))[0]),
+                "notes": self.notes,
             },
         )
 

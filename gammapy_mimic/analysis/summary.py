@@ -19,10 +19,7 @@ def summary(ensemble):
         table = Table(rows=[_row(it) for it in empty])
         lines += table.pformat(max_lines=-1, max_width=-1)
     lines += [_fractions(it) for it in empty if "fractions" in it]
-    for it in ensemble.failed:
-        name = "targets" if it["mimic_set"] is None else f"mimic_{it['mimic_set']:03d}"
-        source = f" with a source x {it['injected']:g}" if it["injected"] else ""
-        lines.append(f"{name}{source}: {it['reason']}")
+    lines += _failed(ensemble)
     lines += [f"note: {it}" for it in ensemble.meta.get("notes", ())]
     if len(ensemble.scales) > 1:
         lines += _injection(ensemble)
@@ -31,6 +28,19 @@ def summary(ensemble):
     else:
         lines += _target(ensemble)
     return "\n".join(lines)
+
+
+def _failed(ensemble):
+    """Lines about what failed; one for all scales if the reason is the same."""
+    scales = {}
+    for it in ensemble.failed:
+        key = it["mimic_set"], it["reason"]
+        scales.setdefault(key, []).append(it["injected"])
+    for (mimic_set, reason), found in scales.items():
+        name = "targets" if mimic_set is None else f"mimic_{mimic_set:03d}"
+        text = ", ".join(f"{it:g}" for it in found)
+        source = "" if found[0] == 0 else f" with a source x {text}"
+        yield f"{name}{source}: {reason}"
 
 
 def _row(entry):
