@@ -13,6 +13,7 @@ where :math:`\rho_{ij}` is the part of their events at the position that both se
 """
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import chdtri, stdtrit
 
 __all__ = ["donor_overlap", "event_overlap", "set_scatter"]
@@ -53,7 +54,12 @@ def event_overlap(events):
         Number of common events over the root of the product of both numbers, shape
         (n_sets, n_sets).
     """
-    common = np.array([[len(one & other) for other in events] for one in events])
+    column = {event: k for k, event in enumerate(set().union(*events))}
+    sets = np.repeat(np.arange(len(events)), [len(it) for it in events])
+    places = [column[event] for one in events for event in one]
+    shape = len(events), len(column)
+    incidence = csr_array((np.ones(len(places)), (sets, places)), shape=shape)
+    common = (incidence @ incidence.T).toarray()
     number = np.maximum(np.diag(common), 1)
     overlap = common / np.sqrt(np.outer(number, number))
     np.fill_diagonal(overlap, 1)

@@ -78,26 +78,47 @@ def asked_steps(config, models):
     ValueError
         If a step is asked for whose settings are not there.
     """
-    axes = {
-        "flux-points": ("flux_points.energy", config.flux_points.energy),
-        "light-curve": ("light_curve.energy_edges", config.light_curve.energy_edges),
-    }
-    has_axis = {name: None not in (it.min, it.max) for name, (_, it) in axes.items()}
-    lacks_fit = "general.models_file is not set" if not len(models) else None
-    lacks = {"fit": lacks_fit}
-    for name, (key, _) in axes.items():
-        lacks[name] = lacks_fit or (None if has_axis[name] else f"{key} is not set")
-    is_map = config.datasets.type == "3d"
-    lacks["excess-map"] = None if is_map else "datasets.type is not '3d'"
+    lacking = _lacking(config, models)
     steps = config.mimic.analyse.steps
     for name in steps:
-        if lacks.get(name):
-            raise ValueError(f"mimic.analyse.steps: {name!r}, but {lacks[name]}")
+        if lacking[name]:
+            raise ValueError(f"mimic.analyse.steps: {name!r}, but {lacking[name]}")
+        if name in _FLUXES and "fit" not in steps[: steps.index(name)]:
+            raise ValueError(f"mimic.analyse.steps: {name!r} needs 'fit' before it")
     if steps:
-        return ["datasets", *(name for name in steps if name != "datasets")]
-    wants_map = "excess_map" in config.model_fields_set
-    lacks["excess-map"] = lacks["excess-map"] or (None if wants_map else "not asked")
-    return [name for name in STEPS if not lacks.get(name)]
+        steps = ["datasets", *(name for name in steps if name != "datasets")]
+    else:
+        is_asked = {"excess-map": "excess_map" in config.model_fields_set}
+        steps = [it for it in STEPS if not lacking[it] and is_asked.get(it, True)]
+    names = [model.name for model in source_models(models)]
+    for name in set(_FLUXES) & set(steps):
+        section = name.replace("-", "_")
+        source = getattr(config, section).source
+        if source not in names:
+            raise ValueError(
+                f"{section}.source = {source!r}: must be one of {', '.join(names)}, "
+                "the models of general.models_file"
+            )
+    return steps
+
+
+_FLUXES = {"flux-points": "energy", "light-curve": "energy_edges"}
+"""Steps that fit the flux in bins, and the setting that has the bins."""
+
+
+def _lacking(config, models):
+    """For each step what it lacks; None if nothing."""
+    lacks_fit = None if len(models) else "general.models_file is not set"
+    is_map = config.datasets.type == "3d"
+    lacking = {"datasets": None, "fit": lacks_fit}
+    lacking["excess-map"] = None if is_map else "datasets.type is not '3d'"
+    for name, key in _FLUXES.items():
+        section = name.replace("-", "_")
+        axis = getattr(getattr(config, section), key)
+        lacks_axis = None in (axis.min, axis.max, axis.nbins)
+        lacks_axis = f"{section}.{key} is not set" if lacks_axis else None
+        lacking[name] = lacks_fit or lacks_axis
+    return lacking
 
 
 def run_steps(config, observations, models, position=None):
