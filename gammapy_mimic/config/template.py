@@ -70,6 +70,11 @@ mimic:
     random_state: 42
     outdir: mimics
     # compress: false
+
+    # analyse:                  # your analysis of each mimic set; default: all steps
+    #     steps: [datasets, fit, flux-points]   # that this file has settings for
+    #     free: [index]         # fitted besides the amplitudes
+    #     inject: {models: source.yaml, scales: [0.5, 1, 2]}
 """
 
 
