@@ -71,9 +71,20 @@ def plot_spectrum(ensemble, ax, target=None):
     ax.axhline(0, color="gray", lw=0.8)
     _draw_target(ensemble, ax, target, energy, edges)
     ax.set_xscale("log")
+    # a limit where no systematic is seen
+    limit = np.array(columns["systematic_ul"])
+    for sign, label in ((1, "95 % limit of the systematic"), (-1, None)):
+        ax.step(
+            edges,
+            np.append(mean + sign * limit, (mean + sign * limit)[-1]),
+            "C0:",
+            where="post",
+            label=label,
+        )
     scale = np.nanmax(np.abs(columns["scatter"]))
     if np.isfinite(scale) and scale > 0:
         ax.set_yscale("symlog", linthresh=2 * scale, linscale=2)
+        ax.margins(y=0.1)
     ax.set_xlabel("Energy [TeV]")
     ax.set_ylabel(f"E² dN/dE [{E2_UNIT.to_string('unicode')}]")
     ax.legend(fontsize="small")

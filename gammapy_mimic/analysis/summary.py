@@ -82,16 +82,16 @@ def _injection(ensemble):
         )
     for row in seen:
         values = [row["FLUX"], row["FLUX_SYSTEMATIC"]]
-        text = [f"{it:.3g}" if np.isfinite(it) else "beyond" for it in values]
+        text = [f"{it:.3g}" if np.isfinite(it) else "none" for it in values]
         yield (
-            f"{row['NAME']}: half of the sets see {text[0]} at 5 sigma, with the "
-            f"systematic {text[1]} {row['UNIT']}"
+            f"{row['NAME']}: half of the sets see at 5 sigma {text[0]}, with the "
+            f"systematic {text[1]} {row['UNIT']} (none: add scales)"
         )
     for row in limits[limits["INJECTED"] == 0]:
-        yield (
-            f"{row['NAME']}: 95 % upper limit of an empty set {row['LIMIT']:.3g} "
-            f"{row['UNIT']}"
-        )
+        text = f"{row['LIMIT']:.3g} {row['UNIT']}"
+        if not np.isfinite(row["LIMIT"]):
+            text = "beyond the largest scale"
+        yield f"{row['NAME']}: 95 % upper limit of an empty set {text}"
 
 
 def _target(ensemble):

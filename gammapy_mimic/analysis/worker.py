@@ -1,6 +1,8 @@
 """The work of one process: the analysis of one set after the other."""
 
 import importlib
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +62,7 @@ def analyse_set(task):
     position = position_of(task.config, models)
     record = {"fingerprint": task.fingerprint, "problem": None, "values": {}}
     files = {}
-    with no_bars():
+    with no_bars(), _without_repetitions():
         try:
             observations = open_runs(task)
             if task.mimic_set is not None:
@@ -84,6 +86,18 @@ def analyse_set(task):
         with atomic_write(task.folder / name, "wb") as file:
             file.write(content)
     write_record(task.record, record)
+
+
+@contextmanager
+def _without_repetitions():
+    """Context without a warning that each limit of each bin of each set repeats."""
+    logger = logging.getLogger("gammapy.modeling.iminuit")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _models(content):
