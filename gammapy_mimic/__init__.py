@@ -5,7 +5,7 @@ The public names are loaded when they are first used, so that
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -45,28 +45,28 @@ __all__ = [
 ]
 
 
-def _require_regions():
-    """Stop at once where gammapy itself would fail on import, and say why."""
-    try:
-        found = version("regions")
-    except PackageNotFoundError:
-        return
-    major, minor = (int(part) for part in found.split(".")[:2])
-    if (major, minor) >= (0, 12):
-        raise ImportError(
-            f"gammapy does not work with regions {found}; "
-            'run: pip install "regions>=0.9,<0.12"'
-        )
-
-
-_require_regions()
-
-
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'gammapy_mimic' has no attribute {name!r}")
+    check_gammapy()
     return getattr(import_module(f"gammapy_mimic.{_PUBLIC[name]}"), name)
 
 
-def __dir__():
+def check_gammapy() -> None:
+    """Raise an ImportError that says what to do if gammapy cannot be imported.
+
+    Not by the version of regions: each version of gammapy has another upper limit.
+    """
+    try:
+        import_module("gammapy.maps")
+    except ImportError as error:
+        if "regions" not in str(error):
+            raise
+        raise ImportError(
+            f"gammapy cannot be imported, as it does not work with the installed "
+            f'version of regions; run: pip install "regions>=0.9,<0.12" ({error})'
+        ) from error
+
+
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gammapy_mimic import __version__
+from gammapy_mimic import __version__, check_gammapy
 
 __all__ = ["main"]
 
@@ -53,9 +53,8 @@ def main(log_level):
     """Mimic observations: background runs in the field of view of a target.
 
     A session: "init" writes a configuration, "pairs" shows which donors there are,
-    "run" makes the mimics, "check" reads them again, "analyse" does with each set what
-    you do with the targets, "report" tells what they say.
-    "demo" needs nothing.
+    "run" makes the mimics, "check" validates them, "analyse" does with each set what you
+    do with the targets, "report" summarises the results. "demo" needs no input.
 
     \b
     Exit codes: 0 all is well; 1 something is missing, broken or failed;
@@ -74,14 +73,21 @@ def main(log_level):
 
 @main.command(cls=ListCommand)
 @click.option("--out", default="mimic-demo", show_default=True, help="Output folder.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--random-state",
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed.",
+)
 @click.option(
     "--datastore", help="Take the runs of this data store, not synthetic ones."
 )
 @click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
 @click.option("--donors", multiple=True, type=int, help="OBS_IDs, in this order.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier results in DIR.")
-def demo(out, seed, datastore, targets, donors, overwrite):
+def demo(out, random_state, datastore, targets, donors, overwrite):
     """Make mimics, write a data store, reduce it with gammapy and draw it.
 
     Without --datastore the runs are simulated: nothing is downloaded. With it, the
@@ -99,7 +105,7 @@ def demo(out, seed, datastore, targets, donors, overwrite):
         datastore=datastore,
         targets=targets,
         donors=donors,
-        random_state=seed,
+        random_state=random_state,
         overwrite=overwrite,
     )
     click.echo("\n".join(table.pformat(max_lines=-1, max_width=-1)))
@@ -116,6 +122,7 @@ PROCESSES = click.option(
     help="Number of processes.",
 )
 BACKEND = click.option(
+    "--parallel-backend",
     "--backend",
     default="multiprocessing",
     show_default=True,
@@ -150,14 +157,14 @@ def init(file, source, overwrite):
     text = _run(template, text, file=source)
     from gammapy_mimic.io.output import atomic_write
 
-    with _errors_told(), atomic_write(path) as new:
+    with _errors_as_messages(), atomic_write(path) as new:
         new.write(text)
     click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
 
 
 @main.command()
 @click.argument("file", type=CONFIG_FILE)
-@click.option("--why", type=int, help="Tell why this run (OBS_ID) is not taken.")
+@click.option("--why", type=int, help="Explain why this run (OBS_ID) is not used.")
 @click.option(
     "--write", type=click.Path(dir_okay=False), help="Write the pairs to an ECSV file."
 )
@@ -190,11 +197,11 @@ def pairs(file, why, write, plot):
 @click.argument("file", type=CONFIG_FILE)
 @PROCESSES
 @BACKEND
-@click.option("--overwrite", is_flag=True, help="Make everything anew.")
+@click.option("--overwrite", is_flag=True, help="Make everything again.")
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
 )
-def run(file, n_jobs, backend, overwrite, only):
+def run(file, n_jobs, parallel_backend, overwrite, only):
     """Make the mimics of FILE.
 
     What an earlier, interrupted call has made is kept, and the rest is made. For a
@@ -205,9 +212,15 @@ def run(file, n_jobs, backend, overwrite, only):
 
     campaign = _run(MimicCampaign.from_yaml, file)
     _check_only(only, file, campaign)
-    options = {"parallel_backend": backend, "overwrite": overwrite, "only": only}
     with _no_warning_of_missing_donors():
-        result = _run(campaign.run, n_jobs, file=file, **options)
+        result = _run(
+            campaign.run,
+            n_jobs,
+            parallel_backend=parallel_backend,
+            overwrite=overwrite,
+            only=only,
+            file=file,
+        )
     click.echo(result.summary())
     if not result.complete:
         raise click.exceptions.Exit(1)
@@ -225,7 +238,7 @@ def run(file, n_jobs, backend, overwrite, only):
     metavar="MODULE:NAME",
     help="Call this function for each set, instead of gammapy's steps.",
 )
-def analyse(file, n_jobs, backend, only, unblind, overwrite, function):
+def analyse(file, n_jobs, parallel_backend, only, unblind, overwrite, function):
     """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
 
     The steps are those that FILE has settings for; what an earlier, interrupted call
@@ -237,7 +250,7 @@ def analyse(file, n_jobs, backend, only, unblind, overwrite, function):
 
     campaign = _run(MimicCampaign.from_yaml, file)
     _check_only(only, file, campaign)
-    options = {"parallel_backend": backend, "only": only}
+    options = {"parallel_backend": parallel_backend, "only": only}
     options |= {"unblind": unblind, "overwrite": overwrite}
     if function is None:
         found = _run(campaign.analyse, n_jobs, file=file, **options)
@@ -263,11 +276,11 @@ def check(folder):
     from gammapy_mimic.checks import check_datastore
 
     path, failed = Path(folder), 0
-    sets = sorted(it for it in path.glob("mimic_[0-9]*") if it.is_dir())
+    sets = sorted(store for store in path.glob("mimic_[0-9]*") if store.is_dir())
     if is_campaign(path):
         findings = _run(check_campaign, path)
         if len(findings):
-            failed += _tell_findings(f"{path}: campaign", findings)
+            failed += _print_findings(f"{path}: campaign", findings)
     elif not sets:
         sets = [path]
     for store in progress_bar(sets, desc="Check"):
@@ -278,13 +291,13 @@ def check(folder):
             failed += 1
         else:
             name = f"{store}: {findings.meta['N_RUNS']} runs"
-            failed += _tell_findings(name, findings)
+            failed += _print_findings(name, findings)
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _tell_findings(name, findings):
-    """Print findings; tells whether there are errors among them."""
+def _print_findings(name, findings):
+    """Print findings; return whether there are errors among them."""
     levels = [str(level) for level in findings["LEVEL"]]
     errors, warnings = levels.count("error"), levels.count("warning")
     verdict = "FAIL" if errors else "PASS"
@@ -305,10 +318,10 @@ class ConfigException(click.ClickException):
 @click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def report(folder, unblind, overwrite):
-    """Write report.html on the campaign in DIR: what its mimics tell.
+    """Write report.html on the campaign in DIR.
 
-    What the targets have at the position of interest is not looked at, unless you
-    say --unblind.
+    The report is blind: data of the targets at the position of interest are read
+    only with --unblind.
     """
     _set_up()
     from gammapy_mimic.report import Campaign, write_report
@@ -332,6 +345,10 @@ def _check_only(only, file, campaign):
 
 def _set_up():
     """Prepare matplotlib for work without a screen; progress on terminals only."""
+    try:
+        check_gammapy()
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
     import matplotlib as mpl
     from gammapy.utils import pbar
 
@@ -341,7 +358,7 @@ def _set_up():
 
 @contextmanager
 def _no_warning_of_missing_donors():
-    """Silence what is part of the text that follows."""
+    """Context without the warning that the text printed next repeats."""
     logger = logging.getLogger("gammapy_mimic.matching.matcher")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -355,17 +372,17 @@ def _read_text(path):
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text file in UTF-8") from error
+        raise ValueError(f"{path} is not a text file in UTF-8") from error
 
 
 def _run(function, *args, file=None, **kwargs):
     """Call a function; a user's mistake becomes a message and an exit code."""
-    with _errors_told(file):
+    with _errors_as_messages(file):
         return function(*args, **kwargs)
 
 
 @contextmanager
-def _errors_told(file=None):
+def _errors_as_messages(file=None):
     """Context in which a user's mistake becomes a message and an exit code."""
     try:
         yield

@@ -4,6 +4,7 @@ Match, scramble, move, write, open, reduce, draw: each step of a campaign once.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gammapy.utils.pbar import progress_bar
 from regions import CircleSkyRegion
 
 from gammapy_mimic.checks import open_store
+from gammapy_mimic.io.arguments import PathLike, RandomState
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import save_figure
 from gammapy_mimic.matching import DonorMatcher
@@ -39,8 +41,14 @@ RELAXED = ("muon_efficiency", "azimuth")
 
 
 def run_demo(
-    out, *, datastore=None, targets=None, donors=None, random_state=0, overwrite=False
-):
+    out: PathLike,
+    *,
+    datastore: PathLike | None = None,
+    targets: Sequence[int] | None = None,
+    donors: Sequence[int] | None = None,
+    random_state: RandomState = 0,
+    overwrite: bool = False,
+) -> Table:
     """Make mimics, write them, open them with gammapy, reduce and draw them.
 
     Known sources of the donors are scrambled before.
@@ -84,8 +92,9 @@ def run_demo(
         store, targets = simulated.datastore, list(simulated.target_ids)
         # without its best donor, the first target gets the one with the weak source
         pairs = _matched_pairs(store, targets, simulated.donor_ids[1:])
-        circle = CircleSkyRegion(simulated.weak_source.position, 0.3 * u.deg)
-        circle.meta["name"] = simulated.weak_source.name
+        weak_source = simulated.runs[simulated.weak_donor_id].sources[0]
+        circle = CircleSkyRegion(weak_source.position, 0.3 * u.deg)
+        circle.meta["name"] = weak_source.name
         scrambler = AnnulusScrambler(circle)
     else:
         store = open_store(datastore, needs_obs_index=not donors)
@@ -136,10 +145,9 @@ def _matched_pairs(store, targets, donors):
     matcher = DonorMatcher(relax=RELAXED)
     found = matcher.run(of_targets, of_donors)
     log.info("%s", found.summary())
-    has_donor = ~np.ma.getmaskarray(found["DONOR_OBS_ID"])
-    if not has_donor.any():
+    if not found.has_donor.any():
         raise ValueError(f"no target has a donor:\n{found.summary()}")
-    chosen = found[has_donor]
+    chosen = found[found.has_donor]
     return [(int(r["TARGET_OBS_ID"]), int(r["DONOR_OBS_ID"])) for r in chosen]
 
 

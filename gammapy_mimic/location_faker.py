@@ -1,11 +1,14 @@
 """`LocationFaker`: mimics from file to file."""
 
 import logging
+from typing import Any
 
 from astropy import units as u
+from gammapy.data import Observation
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data import compat
+from gammapy_mimic.io.arguments import PathLike, RandomState
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.writer import write_run
@@ -43,15 +46,15 @@ class LocationFaker:
     def __init__(
         self,
         *,
-        alignment="altaz",
-        time="target",
-        irfs="donor",
-        crop=False,
-        allow_other_telescope=False,
-        method="shuffle",
-        acceptance="events",
-        random_state=None,
-    ):
+        alignment: str = "altaz",
+        time: str = "target",
+        irfs: str = "donor",
+        crop: bool = False,
+        allow_other_telescope: bool = False,
+        method: str = "shuffle",
+        acceptance: str = "events",
+        random_state: RandomState = None,
+    ) -> None:
         self._mimic = {
             "alignment": alignment,
             "time": time,
@@ -61,20 +64,20 @@ class LocationFaker:
             "random_state": random_state,
         }
         self._scramble = {"method": method, "acceptance": acceptance}
-        # wrong options are to be told now, not with the first file
+        # wrong options are an error here, not with the first file
         MimicMaker(**self._mimic)
         AnnulusScrambler([], **self._scramble)
 
     def convert_fov(
         self,
-        source_file,
-        faked_file,
-        output_name,
-        overwrite=False,
-        copy_background=False,
-        scramble_point=None,
-        scramble_theta=0.3,
-    ):
+        source_file: PathLike,
+        faked_file: PathLike,
+        output_name: PathLike,
+        overwrite: bool = False,
+        copy_background: bool = False,
+        scramble_point: Any = None,
+        scramble_theta: float | str | u.Quantity = 0.3,
+    ) -> Observation:
         """Make a mimic of one file with the events of another one.
 
         Parameters
@@ -106,10 +109,10 @@ class LocationFaker:
         Raises
         ------
         OSError
-            If a file is not there, is no FITS file, or exists already.
+            If an input is missing or not a FITS file, or the output exists.
         ValueError
-            If a file is no DL3 file, the runs do not go together, or the output is
-            one of the inputs.
+            If a file is not a DL3 file, the runs are not compatible, or the output
+            is one of the inputs.
         """
         inputs = [make_path(source_file), make_path(faked_file)]
         output = make_path(output_name)

@@ -1,36 +1,40 @@
 """Figures of runs and mimics."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
-from gammapy.maps import Map
+from astropy.visualization.wcsaxes import WCSAxes
+from gammapy.data import Observation
+from gammapy.maps import Map, WcsGeom
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gammapy_mimic.scramble.residuals import scramble_residuals
-from gammapy_mimic.sky.events import event_positions
+from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.sky.geometry import offset_azimuth
+from gammapy_mimic.sky.positions import event_positions
 
 __all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
 
 
 def plot_sky(
-    observation,
+    observation: Observation,
+    ax: WCSAxes | None = None,
     *,
-    fig=None,
-    subplot=111,
-    width=5 * u.deg,
-    binsz=0.05 * u.deg,
-    smooth=0.1 * u.deg,
-):
+    width: u.Quantity = 5 * u.deg,
+    binsz: u.Quantity = 0.05 * u.deg,
+    smooth: u.Quantity = 0.1 * u.deg,
+) -> WCSAxes:
     """Draw the events of a run on the sky, with its pointing and its object.
 
     Parameters
     ----------
     observation : `~gammapy.data.Observation`
         Run.
-    fig : `~matplotlib.figure.Figure`, optional
-        Figure to draw in. By default a new one is made.
-    subplot : int or `~matplotlib.gridspec.SubplotSpec`, optional
-        Place in the figure. Default is 111.
+    ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
+        Axes of any sky projection. Default is None: new ones in ICRS, centred on the
+        pointing.
     width : `~astropy.coordinates.Angle`, optional
         Width of the map. Default is 5 deg.
     binsz : `~astropy.coordinates.Angle`, optional
@@ -41,9 +45,13 @@ def plot_sky(
     Returns
     -------
     ax : `~astropy.visualization.wcsaxes.WCSAxes`
-        Axes in ICRS.
+        Axes.
+
+    Raises
+    ------
+    TypeError
+        If the axes have no sky projection.
     """
-    fig = Figure(figsize=(6, 5)) if fig is None else fig
     pointing = observation.get_pointing_icrs(observation.tmid)
     counts = Map.create(
         skydir=pointing,
@@ -53,9 +61,26 @@ def plot_sky(
         frame="icrs",
     )
     counts.fill_events(observation.events)
-    ax = fig.add_subplot(subplot, projection=counts.geom.wcs)
-    counts.smooth(smooth).plot(ax=ax, fig=ax.figure, cmap="viridis", vmin=0)
-    fig.colorbar(ax.images[-1], ax=ax, label="smoothed counts per pixel")
+    if ax is None:
+        ax = _sky_axes(Figure(figsize=(6, 5)), 111, observation)
+    elif not isinstance(ax, WCSAxes):
+        raise TypeError(
+            f"ax = {ax!r}: must be WCSAxes, such as "
+            "figure.add_subplot(projection=geom.wcs)"
+        )
+    # as a mesh, since an image has to have the projection of its axes
+    n_lat, n_lon = counts.data.shape
+    mesh = ax.pcolormesh(
+        np.arange(n_lon + 1) - 0.5,
+        np.arange(n_lat + 1) - 0.5,
+        counts.smooth(smooth).data,
+        transform=ax.get_transform(counts.geom.wcs),
+        vmin=0,
+    )
+    ax.figure.colorbar(mesh, ax=ax, label="smoothed counts per pixel")
+    # the object may be outside of the map
+    ax.autoscale_view()
+    ax.set_autoscale_on(False)
 
     world = ax.get_transform("icrs")
     ax.scatter(
@@ -80,13 +105,26 @@ def plot_sky(
             edgecolors="white",
             label=target.name or "object",
         )
-    ax.set_xlim(-0.5, counts.data.shape[1] - 0.5)
-    ax.set_ylim(-0.5, counts.data.shape[0] - 0.5)
+    ax.set_aspect("equal")
     ax.legend(loc="lower right", fontsize="small")
     return ax
 
 
-def plot_mimic(donor, mimic, *, fig=None, **kwargs):
+def _sky_axes(figure, subplot, observation):
+    """Axes in ICRS, centred on the pointing of a run."""
+    pointing = observation.get_pointing_icrs(observation.tmid)
+    geom = WcsGeom.create(
+        skydir=pointing, width=5, binsz=0.05, proj="TAN", frame="icrs"
+    )
+    ax = figure.add_subplot(subplot, projection=geom.wcs)
+    ax.set_xlabel("Right Ascension")
+    ax.set_ylabel("Declination")
+    return ax
+
+
+def plot_mimic(
+    donor: Observation, mimic: Observation, *, fig: Figure | None = None, **kwargs: Any
+) -> tuple[WCSAxes, WCSAxes]:
     """Draw the donor's sky beside the mimic in the target's field.
 
     Parameters
@@ -104,8 +142,10 @@ def plot_mimic(donor, mimic, *, fig=None, **kwargs):
         Donor's and mimic's axes.
     """
     fig = Figure(figsize=(13, 5.2), layout="constrained") if fig is None else fig
-    left = plot_sky(donor, fig=fig, subplot=121, **kwargs)
-    right = plot_sky(mimic, fig=fig, subplot=122, **kwargs)
+    left, right = (
+        plot_sky(run, _sky_axes(fig, 121 + number, run), **kwargs)
+        for number, run in enumerate((donor, mimic))
+    )
     left.set_title(f"Donor: run {donor.obs_id}, {len(donor.events.table)} events")
     right.set_title(
         f"Mimic of run {mimic.obs_id} with the events of run {donor.obs_id}"
@@ -113,7 +153,14 @@ def plot_mimic(donor, mimic, *, fig=None, **kwargs):
     return left, right
 
 
-def plot_scramble(observation, scrambled, scrambler, *, fig=None, width=5 * u.deg):
+def plot_scramble(
+    observation: Observation,
+    scrambled: Observation,
+    scrambler: AnnulusScrambler,
+    *,
+    fig: Figure | None = None,
+    width: u.Quantity = 5 * u.deg,
+) -> list[Axes]:
     """Draw what scrambling did to a run, in six panels.
 
     Above: counts before, after, and their difference with the annuli in red. Below:

@@ -229,5 +229,9 @@ def test_step_of_a_workflow(settings):
     work.run()
     assert donors_of(work.observations) == donors_of(MimicCampaign(settings).make())
     assert work.datasets[0].counts.data.sum() > 0
+    work.run(["mimic"], mimic_set=1)
+    assert donors_of(work.observations) == donors_of(MimicCampaign(settings).make(1))
+    with pytest.raises(ValueError, match="mimic_set = 2: must be from 0 to 1"):
+        work.run(["mimic"], mimic_set=2)
     tags = [step.tag for step in workflow.WORKFLOW_STEP_REGISTRY]
     assert tags.count("mimic") == 1

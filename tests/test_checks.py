@@ -717,7 +717,7 @@ def test_no_obs_index(store):
 
 @pytest.mark.parametrize("name", [".", "nowhere"])
 def test_no_store(name, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no hdu-index\.fits\.gz"):
+    with pytest.raises(FileNotFoundError, match=r"has no hdu-index\.fits\.gz"):
         check_datastore(tmp_path / name)
 
 

@@ -121,7 +121,7 @@ class TestInit:
         (tmp_path / "old.yaml").write_bytes(b"\xff\xfe\xf1")
         options = "--from", tmp_path / "old.yaml"
         text = invoke("init", tmp_path / "new.yaml", *options, code=1)
-        assert "old.yaml is no text file" in text
+        assert "old.yaml is not a text file" in text
         assert not (tmp_path / "new.yaml").exists()
 
     def test_from_what_has_the_section(self, invoke, tmp_path):
@@ -191,7 +191,7 @@ class TestRun:
 
     def test_store_that_is_not_there(self, invoke, tmp_path):
         path = write(tmp_path / "c.yaml", tmp_path / "nowhere", tmp_path)
-        assert "there is no folder" in invoke("run", path, code=1)
+        assert "does not exist" in invoke("run", path, code=1)
 
     def test_changed_config(self, invoke, config, store, tmp_path):
         invoke("run", config, "--only", 0)
@@ -218,15 +218,15 @@ class TestCheck:
         (tmp_path / "out" / "mimic_000" / "hdu-index.fits.gz").unlink()
         text = invoke("check", tmp_path / "out", code=1)
         assert f"FAIL {tmp_path}/out/mimic_001: 2 runs" in text
-        assert f"FAIL {tmp_path}/out/mimic_000: path=" in text
-        assert "holds no hdu-index.fits.gz" in text
+        assert f"FAIL {tmp_path}/out/mimic_000: path = " in text
+        assert "has no hdu-index.fits.gz" in text
 
     def test_store(self, invoke, config, tmp_path):
         invoke("run", config)
         assert "PASS" in invoke("check", tmp_path / "out" / "mimic_000")
 
     def test_no_store(self, invoke, tmp_path):
-        assert "holds no hdu-index.fits.gz" in invoke("check", tmp_path, code=1)
+        assert "has no hdu-index.fits.gz" in invoke("check", tmp_path, code=1)
         invoke("check", tmp_path / "nowhere", code=2)
 
 

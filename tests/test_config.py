@@ -166,7 +166,7 @@ MISTAKES = [
     ("observations: {obs_id: [1]}", "observations.obs_id: unknown key; did you mean"),
     ("mimic: {match: {azimuth: 45}}", "mimic.match.azimuth = 45: needs a unit; write"),
     ("mimic: {match: {azimuth: '45'}}", "= '45': needs a unit; write '45 deg'"),
-    ("mimic: {match: {azimuth: 3 s}}", "= '3 s': s is no unit of this; write it in"),
+    ("mimic: {match: {azimuth: 3 s}}", "= '3 s': has the wrong unit s; write it in"),
     (
         "mimic: {match: {azimuth: wide}}",
         "must be a number with a unit, such as '5 deg'",
@@ -174,7 +174,7 @@ MISTAKES = [
     ("mimic: {match: {azimuth: [1]}}", "must be a number with a unit, such as '5 deg'"),
     ("mimic: {match: {azimuth: nan deg}}", "must be one finite value"),
     ("mimic: {match: {time: 0 d}}", "mimic.match.time = '0 d': must be larger than"),
-    ("mimic: {match: {airmass: '0.1'}}", "airmass = '0.1': must be a plain number"),
+    ("mimic: {match: {airmass: '0.1'}}", "airmass = '0.1': must be a number"),
     ("mimic: {match: {airmass: -1}}", "must be greater than or equal to 0"),
     ("mimic: {match: {relax: [azimut]}}", "no tolerance 'azimut': did you mean"),
     ("mimic: {match: {relax: [{azimuth: 9 deg}]}}", "not wider than the tolerance"),
@@ -211,8 +211,8 @@ MISTAKES = [
     ),
     ("datasets: {type: 4d}", "datasets.type = '4d': must be '1d' or '3d'"),
     ("- a\n- b", "must hold keys and values, not list"),
-    ("a: [", "line 1 is no valid YAML"),
-    ("general: {}\ngeneral: {}", "line 2 is no valid YAML: 'general' comes twice"),
+    ("a: [", "line 1 is not valid YAML"),
+    ("general: {}\ngeneral: {}", "line 2 is not valid YAML: 'general' is duplicated"),
 ]
 
 
@@ -252,12 +252,12 @@ class TestMistakes:
     def test_binary_file(self, tmp_path):
         path = tmp_path / "c.yaml"
         path.write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(ConfigError, match="no text file"):
+        with pytest.raises(ConfigError, match="not a text file"):
             MimicAnalysisConfig.read(path)
 
     def test_code_in_yaml(self):
         (problem,) = problems("a: !!python/object/apply:os.getcwd []")
-        assert "is no valid YAML" in problem
+        assert "is not valid YAML" in problem
 
     def test_settings_are_not_changed(self):
         settings = {"mimic": {"donors": {"where": {"A": 1}}, "n_mimics": 2}}
@@ -330,5 +330,5 @@ class TestTemplate:
             template("mimic: {n_mimics: 2}")
 
     def test_nothing_can_be_appended(self):
-        with pytest.raises(ConfigError, match="no valid YAML"):
+        with pytest.raises(ConfigError, match="not valid YAML"):
             template("{observations: {obs_ids: [1]}}")

@@ -13,8 +13,8 @@ from gammapy.utils.time import time_ref_from_dict
 from helpers import runs
 from numpy.testing import assert_allclose
 
-from gammapy_mimic.data import compat
-from gammapy_mimic.data.run import Run, gti_seconds
+from gammapy_mimic.data import keywords as header_keywords
+from gammapy_mimic.data import read_run
 from gammapy_mimic.io import gadf
 from gammapy_mimic.sky.astrometry import tt_days
 from gammapy_mimic.sky.camera import Pointing
@@ -111,11 +111,11 @@ def test_location_keywords():
     site = Pointing.from_observation(
         Observation(pointing=pointing, location=location)
     ).site
-    keywords = gadf.location_keywords(site)
+    keywords = header_keywords.location_keywords(site)
     assert_allclose([*keywords.values()], [16.5, -23.27, 1835], rtol=1e-12)
     header = {"GEOLON": 16.5, "GEOLAT": -23.27, "ALTITUDE": 1835.0}
-    assert gadf.location_keywords(site, header=header) == header
-    moved = gadf.location_keywords(site, header={**header, "GEOLON": 17.0})
+    assert header_keywords.location_keywords(site, header=header) == header
+    moved = header_keywords.location_keywords(site, header={**header, "GEOLON": 17.0})
     assert_allclose(moved["GEOLON"], 16.5, rtol=1e-12)
 
 
@@ -124,7 +124,7 @@ def test_pointing_keywords():
     pointing = Pointing.from_observation(
         Observation(pointing=pointing, location=runs.LOCATION)
     )
-    keywords = gadf.pointing_keywords(pointing, origin=tt_days(runs.START))
+    keywords = header_keywords.pointing_keywords(pointing, origin=tt_days(runs.START))
     frame = AltAz(obstime=runs.START, location=runs.LOCATION)
     altaz = runs.POINTING.transform_to(frame)
     assert keywords["OBS_MODE"] == "POINTING"
@@ -144,7 +144,7 @@ def test_drift_pointing_has_no_sky_position():
     pointing = Pointing.from_observation(
         Observation(pointing=pointing, location=runs.LOCATION)
     )
-    keywords = gadf.pointing_keywords(pointing, origin=tt_days(runs.START))
+    keywords = header_keywords.pointing_keywords(pointing, origin=tt_days(runs.START))
     assert keywords == {"OBS_MODE": "DRIFT", "ALT_PNT": 70.0, "AZ_PNT": 180.0}
 
 
@@ -152,14 +152,14 @@ def keywords_of(
     run, *, header=None, reference=None, event_time=None, deadtime=None, **parts
 ):
     """Keywords of an observation in which some parts are replaced."""
-    run = Run.from_observation(compat.new_observation(run, **parts))
+    run = read_run(run.copy(in_memory=True, **parts), with_events=False)
     if deadtime is not None:
         run = replace(run, deadtime_fraction=deadtime)
     if reference is not None:
-        run = replace(run, reference=reference, tt=tt_days(reference))
+        run = replace(run, reference=reference)
     if event_time is not None:
         run = replace(run, seconds=gadf.seconds_since(event_time, run.reference))
-    return gadf.events_keywords(run, header=header)
+    return header_keywords.events_keywords(run, header=header)
 
 
 @pytest.mark.parametrize("kind", ["full", "hess", "drift", "multi_gti", "utc"])
@@ -278,8 +278,8 @@ def test_gti_keywords():
     run = runs.make_run("multi_gti", n_events=3)
     header = run.events.table.meta
     reference = gadf.header_reference(header)
-    gti_s = gti_seconds(run.gti, reference)
-    keywords = gadf.gti_keywords(gti_s, reference=reference, header=header)
+    gti_s = read_run(run).gti_s
+    keywords = header_keywords.gti_keywords(gti_s, reference=reference, header=header)
     assert keywords["HDUCLAS1"] == "GTI"
     assert keywords["HDUVERS"] == gadf.HDUVERS
     assert keywords["TSTART"] == header["TSTART"]

@@ -726,7 +726,7 @@ def test_messages_of_runs():
         DonorMatcher().run(good, twice)
     with pytest.raises(TypeError, match="targets = 3: must be a DataStore"):
         DonorMatcher().run(3, good)
-    with pytest.raises(ValueError, match="donors: there is no run"):
+    with pytest.raises(ValueError, match="donors: has no runs"):
         DonorMatcher().run(good, [])
     with pytest.raises(TypeError, match="an index table has no events"):
         DonorMatcher(rate_proxy="events").run(good.obs_table, good)

@@ -90,7 +90,7 @@ def test_events_far_from_the_pointing_survive():
     mimic = MimicMaker().run(target, donor)
     old, new = exact_fov(donor, "altaz"), exact_fov(mimic, "altaz")
     assert_allclose(new, old, rtol=0, atol=1e-6)
-    assert mimic.events.table["RA"].dtype == np.float64
+    assert mimic.events.table["RA"].dtype.newbyteorder("=") == np.float64
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,7 +99,10 @@ def test_target_as_donor_is_the_identity(kind):
     mimic = MimicMaker().run(run, run)
     assert positions(mimic).separation(positions(run)).deg.max(initial=0) < 1e-5
     table, mimicked = run.events.table, mimic.events.table
-    assert mimicked.colnames == table.colnames
+    # events without a number get one
+    names = [name for name in mimicked.colnames if name in table.colnames]
+    assert names == table.colnames
+    assert set(mimicked.colnames) - set(names) <= {"EVENT_ID"}
     assert_array_equal((mimic.events.time - run.events.time).to_value("s"), 0)
     assert_array_equal((mimic.gti.time_start - run.gti.time_start).to_value("s"), 0)
     assert_array_equal((mimic.gti.time_stop - run.gti.time_stop).to_value("s"), 0)
@@ -264,7 +267,8 @@ def test_columns_that_follow_from_the_position():
     assert_allclose(table["AZ"], altaz.az.deg, atol=1e-4)
     for name in ("EVENT_ID", "MC_ID", "MULTIP", "LABEL", "EVENT_TYPE"):
         assert_array_equal(table[name], old[name])
-        assert table[name].dtype == old[name].dtype
+        one, other = table[name].dtype, old[name].dtype
+        assert one.newbyteorder("=") == other.newbyteorder("=")
     assert_array_equal(table["MASKED"].mask, old["MASKED"].mask)
 
 
@@ -361,7 +365,7 @@ def test_radec_background_is_turned_with_its_events():
     assert mimic.bkg.fov_alignment == FoVAlignment.RADEC
 
     # control: the donor's model as it is
-    unturned = compat.new_observation(mimic, bkg=donor.bkg)
+    unturned = mimic.copy(in_memory=True, bkg=donor.bkg)
     assert correlation(*counts_and_prediction(unturned)) < 0.5
     # nothing of the model is lost at its corners
     totals = [bkg.data.sum(axis=(1, 2)) for bkg in (mimic.bkg, donor.bkg)]
@@ -374,7 +378,7 @@ def test_altaz_background_is_turned_where_events_keep_their_radec_place():
     mimic = MimicMaker(alignment="radec").run(target, donor)
     assert mimic.bkg.fov_alignment == FoVAlignment.ALTAZ
     assert correlation(*counts_and_prediction(mimic)) > 0.96
-    unturned = compat.new_observation(mimic, bkg=donor.bkg)
+    unturned = mimic.copy(in_memory=True, bkg=donor.bkg)
     assert correlation(*counts_and_prediction(unturned)) < 0.5
 
 
@@ -441,7 +445,7 @@ def test_mirrored_background_of_hess(background, is_lazy, tmp_path):
     # control: mirrored once more, as it would be with the CREATOR of the donor
     mirrored = copy.deepcopy(mimic.bkg)
     mirrored._fov_alignment = FoVAlignment.REVERSE_LON_RADEC
-    wrong = compat.new_observation(mimic, bkg=mirrored)
+    wrong = mimic.copy(in_memory=True, bkg=mirrored)
     assert correlation(*counts_and_prediction(wrong)) < 0.9
 
 
@@ -618,7 +622,7 @@ class RandomEnergies:
         events = copy.deepcopy(observation.events)
         energy = np.random.default_rng(random_state).uniform(size=len(events.table))
         events.table["ENERGY"] = energy * u.TeV
-        return compat.new_observation(observation, events=events)
+        return observation.copy(in_memory=True, events=events)
 
 
 class NoSeed:
@@ -627,7 +631,7 @@ class NoSeed:
     def run(self, observation):
         events = copy.deepcopy(observation.events)
         events.table = events.table[:1]
-        return compat.new_observation(observation, events=events)
+        return observation.copy(in_memory=True, events=events)
 
 
 def test_each_pair_has_a_seed_of_its_own():
@@ -746,7 +750,7 @@ def test_runs_that_lack_something():
     maker = MimicMaker()
     with pytest.raises(TypeError, match="donor = 3: must be a gammapy Observation"):
         maker.run(run, 3)
-    with pytest.raises(ValueError, match="donor run 5 has no gti"):
+    with pytest.raises(ValueError, match="donor run 5 has no good time"):
         maker.run(run, without(run, gti=None))
     with pytest.raises(ValueError, match="target run 5 has no pointing"):
         maker.run(without(run, pointing=None), run)
@@ -781,10 +785,10 @@ def test_hess_runs_keep_places(hess_store, ids):
     step = slice(None, None, 40)
     events = donor.events
     events.table = events.table[step]
-    few = compat.new_observation(donor, events=events)
+    few = donor.copy(in_memory=True, events=events)
     mimicked = mimic.events
     mimicked.table = mimicked.table[step]
-    few_mimic = compat.new_observation(mimic, events=mimicked)
+    few_mimic = mimic.copy(in_memory=True, events=mimicked)
     old, new = exact_fov(few, "altaz"), exact_fov(few_mimic, "altaz")
     assert_allclose(new, old, rtol=0, atol=1e-6)
 

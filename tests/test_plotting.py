@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from gammapy.maps import WcsGeom
 from helpers.runs import make_run
+from matplotlib.figure import Figure
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker
 from gammapy_mimic.plotting import plot_mimic, plot_scramble, plot_sky
@@ -17,16 +19,40 @@ def donor():
 
 def test_sky_has_its_events_pointing_and_object(donor):
     ax = plot_sky(donor, smooth=0.01 * u.deg, width=8 * u.deg)
+    mesh, *points = ax.collections
     # smoothing keeps the sum; all events are within 2.5 deg
-    assert ax.images[-1].get_array().sum() == pytest.approx(3000, rel=1e-3)
+    assert mesh.get_array().sum() == pytest.approx(3000, rel=1e-3)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["pointing", "Field 8"]
-    pointing = ax.collections[0].get_offsets()[0]
-    center = (np.array(ax.images[-1].get_array().shape) - 1) / 2
-    transform = ax.collections[0].get_offset_transform() - ax.transData
-    np.testing.assert_allclose(
-        transform.transform(np.array([pointing]))[0], center, atol=0.01
-    )
+    transform = points[0].get_offset_transform() - ax.transData
+    pointing = transform.transform(points[0].get_offsets())[0]
+    # in the middle of a map that is 8 deg wide, in pixels of 0.05 deg
+    middle = np.mean(ax.get_xlim()), np.mean(ax.get_ylim())
+    np.testing.assert_allclose(pointing, middle)
+    np.testing.assert_allclose(np.ptp(ax.get_xlim()), 160, rtol=0.01)
+
+
+def test_sky_in_axes_of_another_projection(donor):
+    """The events appear at their places whatever the projection."""
+    pointing = donor.get_pointing_icrs(donor.tmid)
+    geom = WcsGeom.create(skydir=pointing, width=6, binsz=0.1, frame="galactic")
+    ax = Figure().add_subplot(projection=geom.wcs)
+    assert plot_sky(donor, ax) is ax
+    mesh = ax.collections[0]
+    drawn = mesh.get_transform() - ax.transData
+    row, column = np.unravel_index(mesh.get_array().argmax(), mesh.get_array().shape)
+    corner = drawn.transform(mesh.get_coordinates()[row, column])
+    own = plot_sky(donor)
+    mesh = own.collections[0]
+    drawn = mesh.get_transform() - own.transData
+    expected = drawn.transform(mesh.get_coordinates()[row, column])
+    expected = own.wcs.pixel_to_world(*expected)
+    assert geom.wcs.pixel_to_world(*corner).separation(expected) < 1e-6 * u.deg
+
+
+def test_sky_needs_axes_of_the_sky(donor):
+    with pytest.raises(TypeError, match="must be WCSAxes"):
+        plot_sky(donor, Figure().add_subplot())
 
 
 def test_mimic_beside_its_donor(donor):

@@ -73,7 +73,7 @@ def test_numbers_are_those_of_the_validation(blind, campaign):
     text = words(blind)
     row = BackgroundSystematic.read(campaign / "systematic.ecsv").table[0]
     assert f"intrinsic systematic of {row['SYSTEMATIC']:.1%}" in text
-    assert f"{row['MEAN']:.3f} ± {row['MEAN_ERR']:.3f} in the mean" in text
+    assert f"{row['MEAN']:.3f} ± {row['MEAN_ERR']:.3f} on average" in text
     assert "2 mimic sets with 4 runs" in text
     # the synthetic models are true: five errors
     assert row["MEAN"] == pytest.approx(1, abs=5 * row["MEAN_ERR"] + 0.02)
@@ -101,5 +101,5 @@ def test_mistakes(campaign, tmp_path):
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
     for name in ("config.yaml", "pairs.ecsv", "provenance.yaml"):
         (tmp_path / name).write_bytes((campaign / name).read_bytes())
-    with pytest.raises(ValueError, match="holds no mimic set"):
+    with pytest.raises(ValueError, match="has no mimic set"):
         write_report(tmp_path)

@@ -27,8 +27,8 @@ from gammapy_mimic import AnnulusScrambler
 from gammapy_mimic.data import compat
 from gammapy_mimic.scramble import acceptance
 from gammapy_mimic.scramble.residuals import scramble_residuals
-from gammapy_mimic.sky.events import fov_coordinates, sky_positions
 from gammapy_mimic.sky.geometry import Circles, from_offset_azimuth, offset_azimuth
+from gammapy_mimic.sky.positions import fov_coordinates, sky_positions
 
 POINTING = (83.6, 22.0)
 START = Time("2020-12-04T20:40:00", scale="tt")
@@ -123,7 +123,7 @@ def test_shuffle_moves_ring_events_and_nothing_else(pointing):
     in_ring = np.abs(sky[0] - 0.7) <= 0.3
     for name in ("RA", "DEC"):
         assert_array_equal(new_table[name][~in_ring], old_table[name][~in_ring])
-        assert new_table[name].dtype == np.float64
+        assert new_table[name].dtype.newbyteorder("=") == np.float64
     assert np.all(np.abs(radius[in_ring] - 0.7) <= 0.3 + 1e-9)
     turned = np.abs(azimuth[in_ring] - sky[1][in_ring])
     # 700 draws from 360 deg: the smallest is below 1e-6 deg once in 1e6 tests
@@ -217,7 +217,7 @@ def test_columns_follow_and_inputs_stay(kind, method):
     for name in before.colnames:
         assert np.all(before[name] == after[name])
     table = events_table(new)
-    assert table.colnames == before.colnames
+    assert [n for n in table.colnames if n in before.colnames] == before.colnames
     n_new = len(np.setdiff1d(table["RA"], before["RA"]))
     # uniform in a disc of 2.5 deg: 150 events in the ring, 11 in the circle
     assert n_new > (3 if method == "refill" else 100)
@@ -415,7 +415,7 @@ def gradient_run(alignment, n_events, rng):
     table = Table({"EVENT_ID": np.arange(len(lon)), "TIME": time})
     table["RA"], table["DEC"] = position.ra.to("deg"), position.dec.to("deg")
     table["ENERGY"] = 0.2 * rng.random(len(lon)) ** (-1 / 1.7) * u.TeV
-    return compat.new_observation(run, events=EventList(table)), frame
+    return run.copy(in_memory=True, events=EventList(table)), frame
 
 
 def true_content(run, frame, source, theta):
@@ -525,7 +525,7 @@ def test_no_off_source_ring_is_an_error(observation):
 
 
 def test_no_off_source_ring_with_a_model(observation):
-    observation = compat.new_observation(observation, bkg=gradient_model("RADEC"))
+    observation = observation.copy(in_memory=True, bkg=gradient_model("RADEC"))
     source = source_at(0.02, 0)
     with pytest.raises(ValueError, match=r"Run 77, .* take method = 'refill'"):
         AnnulusScrambler(source, acceptance="background").run(observation)
@@ -574,7 +574,7 @@ def test_options_are_checked(observation):
 def test_model_that_is_zero_is_an_error(observation):
     model = gradient_model("RADEC")
     model.data[:] = 0
-    observation = compat.new_observation(observation, bkg=model)
+    observation = observation.copy(in_memory=True, bkg=model)
     scrambler = AnnulusScrambler(source_at(0.5, 0), acceptance="background")
     with pytest.raises(ValueError, match=r"Run 77, .* model is zero all over the ring"):
         scrambler.run(observation)
@@ -704,7 +704,8 @@ def test_scrambled_twice_tells_of_the_last_time(observation):
     header = events_table(twice).meta
     assert header["SCR_NSRC"] == 1
     assert "SCR_NA2" not in header
-    assert len(header["HISTORY"]) == 3
+    # a card holds 72 characters
+    assert "".join(header["HISTORY"]).count("gammapy_mimic") == 3
 
 
 def test_annuli(observation):

@@ -83,7 +83,7 @@ def test_configuration(tiny, marker, key, number):
         lambda: MimicAnalysisConfig().update(text),
         lambda: template(text),
     ):
-        with pytest.raises(ValueError, match="is no valid YAML"):
+        with pytest.raises(ValueError, match="is not valid YAML"):
             entry()
 
 

@@ -1,17 +1,28 @@
-"""Mimics inside of gammapy's `~gammapy.analysis.Analysis`."""
+"""Mimics in gammapy's `~gammapy.analysis.Analysis`."""
 
 import logging
+from typing import Any
 
 from gammapy.analysis import Analysis
 from gammapy.analysis.config import AnalysisConfig
 
 from gammapy_mimic.campaign import MimicCampaign
 from gammapy_mimic.checks import open_store
-from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.config import MimicAnalysisConfig, MimicConfig
+from gammapy_mimic.io.arguments import PathLike
 
 __all__ = ["MimicAnalysis"]
 
 log = logging.getLogger(__name__)
+
+
+def check_mimic_set(mimic_set: int, config: MimicConfig) -> None:
+    """Raise a ValueError for a mimic set that a configuration does not have."""
+    if mimic_set not in range(config.n_mimics):
+        raise ValueError(
+            f"mimic_set = {mimic_set!r}: must be from 0 to {config.n_mimics - 1}, as "
+            f"mimic.n_mimics is {config.n_mimics}"
+        )
 
 
 class MimicAnalysis(Analysis):
@@ -33,7 +44,7 @@ class MimicAnalysis(Analysis):
     ConfigError
         If there are mistakes in the configuration.
     ValueError
-        If there is no such mimic set.
+        If the number of the mimic set is not valid.
 
     Examples
     --------
@@ -43,18 +54,18 @@ class MimicAnalysis(Analysis):
     >>> analysis.get_datasets()  # doctest: +SKIP
     """
 
-    def __init__(self, config, *, mimic_set=0):
+    def __init__(
+        self,
+        config: MimicAnalysisConfig | dict[str, Any] | PathLike,
+        *,
+        mimic_set: int = 0,
+    ) -> None:
         super().__init__(config)
-        number = self.config.mimic.n_mimics
-        if mimic_set not in range(number):
-            raise ValueError(
-                f"mimic_set = {mimic_set!r}: must be from 0 to {number - 1}, as "
-                f"mimic.n_mimics is {number}"
-            )
+        check_mimic_set(mimic_set, self.config.mimic)
         self.mimic_set = mimic_set
 
     @property
-    def config(self):
+    def config(self) -> MimicAnalysisConfig:
         """Configuration as a `~gammapy_mimic.config.MimicAnalysisConfig`."""
         return self._config
 
@@ -67,7 +78,7 @@ class MimicAnalysis(Analysis):
         else:
             self._config = MimicAnalysisConfig.read(value)
 
-    def get_observations(self):
+    def get_observations(self) -> None:
         """Fetch the mimics.
 
         From ``mimic.outdir`` if they are there, made with this configuration;
@@ -86,7 +97,7 @@ class MimicAnalysis(Analysis):
             self.observations = self.datastore.get_observations(
                 required_irf=settings.required_irf
             )
-        # with the donors' times those of the targets mean nothing
+        # mimics with the donors' times are not in the targets' intervals
         start, stop = settings.obs_time.start, settings.obs_time.stop
         if start is not None and self.config.mimic.time == "target":
             intervals = (

@@ -9,13 +9,21 @@ Import this module to register the step ``mimic``, then name it in
 ...     general={"steps": ["mimic", "datasets"], "overwrite": [True, True]}
 ... )
 >>> workflow = Workflow(config)
+>>> workflow.run()  # doctest: +SKIP
+
+Another mimic set than the first is an argument of the step:
+
+>>> workflow.run(["mimic"], mimic_set=1)  # doctest: +SKIP
+>>> workflow.run(["datasets"])  # doctest: +SKIP
 """
 
 import logging
+from typing import Any
 
 from gammapy.workflow import WORKFLOW_STEP_REGISTRY, WorkflowConfig
 from gammapy.workflow.steps import WorkflowStepBase
 
+from gammapy_mimic.analysis.mimic_analysis import check_mimic_set
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.config import MimicConfig
 
@@ -40,9 +48,31 @@ class MimicWorkflowConfig(WorkflowConfig):
 
 
 class MimicWorkflowStep(WorkflowStepBase):
-    """Make the first mimic set in memory; it takes the place of the observations."""
+    """Make a mimic set in memory; it takes the place of the observations.
+
+    Parameters
+    ----------
+    config : `MimicWorkflowConfig`
+        Configuration.
+    mimic_set : int, optional
+        Which mimic set. Default is 0.
+    **kwargs
+        Passed to gammapy's base class.
+
+    Raises
+    ------
+    ValueError
+        If the number of the mimic set is not valid.
+    """
 
     tag = "mimic"
+
+    def __init__(
+        self, config: MimicWorkflowConfig, *, mimic_set: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(config, **kwargs)
+        check_mimic_set(mimic_set, config.mimic)
+        self.mimic_set = mimic_set
 
     def _run(self):
         settings = self.config.mimic
@@ -50,7 +80,7 @@ class MimicWorkflowStep(WorkflowStepBase):
         donors = select_donors(settings.donors, self.config.observations)
         pairs = settings.matcher().run(targets, donors)
         self.inputs.observations = settings.maker().run_pairs(
-            targets, donors, pairs, mimic_set=0
+            targets, donors, pairs, mimic_set=self.mimic_set
         )
         log.info("Number of mimics: %d", len(self.inputs.observations))
 

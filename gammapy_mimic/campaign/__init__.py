@@ -2,7 +2,7 @@
 
 `selection` finds the runs that a configuration means, `worker` makes single mimics,
 `folder` guards what lies on disk and `provenance` writes down whence it came, `core`
-holds `MimicCampaign`, `result` and `overview` what is told to the user; `reading`
+holds `MimicCampaign`, `result` and `overview` what is printed for the user; `reading`
 and `check` read again what lies on disk.
 """
 

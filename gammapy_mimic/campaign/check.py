@@ -1,7 +1,5 @@
 """Check of a campaign's folder: whether all it wrote is there, and as it was."""
 
-import numpy as np
-
 from gammapy_mimic.campaign.folder import CampaignFolder, read_record
 from gammapy_mimic.campaign.reading import read_pairs, read_provenance
 from gammapy_mimic.checks.findings import Report, error, warning
@@ -46,7 +44,7 @@ def is_campaign(path):
 
 
 def check_campaign(path):
-    """Check what a campaign has written besides the inside of its data stores.
+    """Check the files of a campaign, except the contents of its data stores.
 
     Parameters
     ----------
@@ -85,9 +83,8 @@ def _attempt(report, function, *args, **place):
 
 def _check_mimics(folder, pairs, report):
     """Check files and records of all pairs."""
-    has_donor = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
     for mimic_set in range(pairs.n_sets):
-        chosen = has_donor & (pairs["MIMIC_SET"] == mimic_set)
+        chosen = pairs.has_donor & (pairs["MIMIC_SET"] == mimic_set)
         targets = [int(obs_id) for obs_id in pairs["TARGET_OBS_ID"][chosen]]
         store = folder.store_path(mimic_set)
         if not targets:
@@ -111,6 +108,8 @@ def _check_mimic(folder, mimic_set, target):
     if record is None:
         return error("RECORD", f"There is no mimic, or no whole record of it; {_AGAIN}")
     if not folder.holds(mimic_set, record):
-        text = f"{record['file']} is missing or not as it was written; {_AGAIN}"
+        text = (
+            f"{record['file']} is missing or was changed after it was written; {_AGAIN}"
+        )
         return error("SHA256", text)
     return None

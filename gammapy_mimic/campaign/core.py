@@ -7,10 +7,12 @@ import logging
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import yaml
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observations
 
 from gammapy_mimic import __version__
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
@@ -23,7 +25,9 @@ from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.ecsv import write_ecsv
+from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.io.output import file_error_context, write_text
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
@@ -68,7 +72,7 @@ class MimicCampaign:
     >>> print(result.summary())  # doctest: +SKIP
     """
 
-    def __init__(self, config):
+    def __init__(self, config: MimicAnalysisConfig) -> None:
         if isinstance(config, dict):
             config = check_settings(MimicAnalysisConfig, config, "configuration")
         if not isinstance(config, MimicAnalysisConfig):
@@ -76,7 +80,7 @@ class MimicCampaign:
         self.config = config
 
     @classmethod
-    def from_yaml(cls, path):
+    def from_yaml(cls, path: PathLike) -> Self:
         """Make a campaign of a YAML file.
 
         Parameters
@@ -91,7 +95,7 @@ class MimicCampaign:
         """
         return cls(MimicAnalysisConfig.read(path))
 
-    def match(self):
+    def match(self) -> PairTable:
         """Find donors for the targets.
 
         Returns
@@ -101,7 +105,7 @@ class MimicCampaign:
         """
         return self._inputs().pairs
 
-    def make(self, mimic_set=0):
+    def make(self, mimic_set: int = 0) -> Observations:
         """Make the mimics of one set in memory.
 
         Parameters
@@ -119,7 +123,7 @@ class MimicCampaign:
             inputs.targets, inputs.donors, inputs.pairs, mimic_set=mimic_set
         )
 
-    def store_path(self, mimic_set=0):
+    def store_path(self, mimic_set: int = 0) -> Path | None:
         """Find the data store of a mimic set that `run` has written.
 
         Parameters
@@ -131,12 +135,12 @@ class MimicCampaign:
         -------
         path : `~pathlib.Path` or None
             Folder. None if it is not there, or was made from other observations or
-            with other settings of the section ``mimic``: the log tells.
+            with other settings of the section ``mimic``: a message is logged.
         """
         path = expand(self.config.mimic.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=self.config.mimic.compress)
         store = folder.store_path(mimic_set)
-        if not (store / "hdu-index.fits.gz").exists():
+        if not (store / HDU_INDEX).exists():
             return None
         relevant = ("mimic.", "observations.")
         try:
@@ -144,7 +148,7 @@ class MimicCampaign:
         except ConfigError as error:
             log.warning("%s is not used: %s", store, error)
             return None
-        other = [it for it in differences if it.startswith(relevant)]
+        other = [line for line in differences if line.startswith(relevant)]
         if other:
             log.warning(
                 "%s is not used: it was made with another configuration: %s",
@@ -158,7 +162,7 @@ class MimicCampaign:
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
         pairs = settings.matcher().run(targets.store, donors, skip_broken=True)
-        pairs.meta["left_out"] += [list(it) for it in targets.incomplete.items()]
+        pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
         pairs.meta["notes"] += [
             f"targets: run {obs_id}, left out: {why}"
             for obs_id, why in targets.incomplete.items()
@@ -167,12 +171,12 @@ class MimicCampaign:
 
     def run(
         self,
-        n_jobs=1,
+        n_jobs: int = 1,
         *,
-        parallel_backend="multiprocessing",
-        overwrite=False,
-        only=None,
-    ):
+        parallel_backend: str = "multiprocessing",
+        overwrite: bool = False,
+        only: int | None = None,
+    ) -> CampaignResult:
         """Make all mimics, or those that an interrupted call has left.
 
         Parameters
@@ -185,7 +189,7 @@ class MimicCampaign:
             With "ray" the processes may be on other machines. Default is
             "multiprocessing".
         overwrite : bool, optional
-            Make everything anew, also where the folder holds mimics of another
+            Make everything again, also where the folder holds mimics of another
             configuration. Default is False.
         only : int, optional
             Make only this mimic set; several such calls may work at a time. Default
@@ -213,7 +217,7 @@ class MimicCampaign:
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
         if settings.scramble is not None:
-            # broken or missing ones are told once, not by each process
+            # broken or missing ones are reported once, not by each process
             available_catalogs(settings.scramble.catalogs)
         with folder.lock(only):
             folder.prepare(self.config, overwrite=overwrite, only=only)
@@ -412,7 +416,7 @@ class _Work:
             closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
         ):
             for task, problem in made:
-                # the processes go on meanwhile
+                # the processes go on during this
                 while unfinished[0] < task.mimic_set:
                     self._finish(unfinished.pop(0))
                 self._note(task, problem)
@@ -505,7 +509,7 @@ class _Work:
         missing |= {it: f"target {it}: {why}" for it, why in pairs.left_out.items()}
         return CampaignResult(
             outdir=self.folder.path,
-            stores=tuple(p for p in paths if (p / "hdu-index.fits.gz").exists()),
+            stores=tuple(p for p in paths if (p / HDU_INDEX).exists()),
             made=number - self._kept - len(self._failed),
             kept=self._kept,
             missing=missing,

@@ -106,7 +106,7 @@ def _absent(pairs, flow):
 
 
 def explain_run(pairs, obs_id):
-    """Tell why a run was not taken, cut by cut.
+    """Explain why a run was not used, cut by cut.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def explain_run(pairs, obs_id):
     Raises
     ------
     ValueError
-        If no such run takes part.
+        If the run is neither a target nor a donor.
     """
     sides = {"donor": pairs.donors, "target": pairs.targets}
     roles = [side for side, runs in sides.items() if obs_id in runs["OBS_ID"]]

@@ -18,7 +18,7 @@ _N_WAITING = 32
 """Tasks per process that are taken in advance."""
 
 _N_RAY = 1024
-"""Tasks per process of ray's pool, which is started anew for each such batch."""
+"""Tasks per process of ray's pool, which is started again for each such batch."""
 
 
 def run_tasks(function, tasks, n_jobs, backend):
@@ -79,7 +79,7 @@ def _start_worker():
     # an interrupt from the keyboard goes to all; the campaign alone answers it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGPIPE"):
-        # the campaign was killed and takes no results: end without a word
+        # the campaign was killed and takes no results: end silently
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # what was there before is never garbage, and stays in memory that is shared
     gc.freeze()

@@ -36,7 +36,9 @@ def read_pairs(path):
     pairs = read_ecsv(path, PairTable)
     absent = [name for name in _PAIR_COLUMNS if name not in pairs.colnames]
     if absent:
-        raise ValueError(f"{path} is no table of pairs: no column {', '.join(absent)}")
+        raise ValueError(
+            f"{path} is not a table of pairs: no column {', '.join(absent)}"
+        )
     with error_context(f"{path}: its metadata"):
         number = pairs.n_sets * len(pairs.targets)
         # both are needed for the summary and the cut flow

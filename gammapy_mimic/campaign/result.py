@@ -1,7 +1,10 @@
-"""What a campaign tells at its end."""
+"""The result of a campaign."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gammapy.data import DataStore
 
 from gammapy_mimic.checks import open_store
 
@@ -37,16 +40,16 @@ class CampaignResult:
     failed: tuple = ()
 
     @property
-    def complete(self):
+    def complete(self) -> bool:
         """Whether each target has a mimic in each set (bool)."""
         return not (self.missing or self.unpaired or self.failed)
 
-    def data_stores(self):
+    def data_stores(self) -> Iterator[DataStore]:
         """Open the data stores of the mimic sets one after the other."""
         for path in self.stores:
             yield open_store(path)
 
-    def summary(self):
+    def summary(self) -> str:
         """Describe the outcome.
 
         Returns
@@ -64,7 +67,7 @@ class CampaignResult:
             f"in {folder}"
         ]
         lines += [f"no mimic of {reason}" for reason in self.missing.values()]
-        by_set = {}
+        by_set: dict[int, list[str]] = {}
         for mimic_set, target in self.unpaired:
             by_set.setdefault(mimic_set, []).append(str(target))
         lines += [

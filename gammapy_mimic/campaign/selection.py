@@ -114,11 +114,15 @@ def select_donors(settings, observations):
 def _open(path, key):
     folder = expand(path, key)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{key} = {str(path)!r}: there is no folder {folder}")
+        raise FileNotFoundError(
+            f"{key} = {str(path)!r}: the folder {folder} does not exist"
+        )
     try:
         return open_store(folder)
     except OSError as error:
-        raise OSError(f"{key} = {str(path)!r} is no data store: {error}") from error
+        raise OSError(
+            f"{key} = {str(path)!r} is not a valid data store: {error}"
+        ) from error
 
 
 def _incomplete(ids, complete, settings):
@@ -158,7 +162,7 @@ def _matches(table, name, value):
     key = f"mimic.donors.where.{name}"
     if name not in table.colnames:
         raise ConfigError(
-            [f"{key}: the donor store has no such column; it has {table.colnames}"]
+            [f"{key}: not a column of the donor store, which has {table.colnames}"]
         )
     wanted = value if isinstance(value, list) else [value]
     column = np.ma.asarray(table[name])

@@ -38,7 +38,7 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 TIME_TOLERANCE_D = 10 / 1440
 """By how many days a run may have been taken before or after what the index says.
 
-The sky turns by 2.5 deg meanwhile.
+The sky turns by 2.5 deg during this time.
 """
 
 
@@ -130,9 +130,9 @@ def _check_time(run, mjd):
     except (KeyError, TypeError, ValueError):
         return
     if abs(own - mjd) > TIME_TOLERANCE_D:
-        dates = [Time(it, format="mjd").isot[:19] for it in (own, mjd)]
+        dates = [Time(date, format="mjd").isot[:19] for date in (own, mjd)]
         raise ValueError(
             f"run {run.obs_id} was taken at {dates[0]} by its EVENTS header, but at "
-            f"{dates[1]} by the obs-index, from which its zenith angle was taken: mend "
+            f"{dates[1]} by the obs-index, from which its zenith angle was taken: fix "
             "TSTART, TSTOP, MJDREFI, MJDREFF or TIMESYS there"
         )

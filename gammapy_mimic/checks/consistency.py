@@ -1,22 +1,24 @@
 """Checks between the HDUs of one run, and between a run and the index."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from gammapy_mimic.checks.findings import error, warning
-from gammapy_mimic.checks.hdus import is_drift, number
+from gammapy_mimic.checks.findings import Finding, error, warning
+from gammapy_mimic.checks.hdus import number
 from gammapy_mimic.checks.standard import LAST_MJD, TIME_SCALES
 from gammapy_mimic.data.compat import is_mirrored_by_gammapy
-from gammapy_mimic.io.gadf import header_reference, seconds_since
+from gammapy_mimic.io.gadf import header_reference, is_drift, seconds_since
 
 __all__ = ["HDURecord", "check_against_index", "check_run", "is_mirrored"]
 
 TIME_TOLERANCE_S = 1e-3
-"""Largest difference of two times that should be equal."""
+"""Largest difference of two times that should be equal, in seconds."""
 
 ANGLE_TOLERANCE_DEG = 1e-4
-"""Likewise of angles: what single precision leaves of 360 deg, three times over."""
+"""The same for angles: three times the single-precision rounding of 360 deg."""
 
 
 @dataclass
@@ -34,7 +36,9 @@ class HDURecord:
     """Start and stop of the intervals, shape (n, 2), likewise."""
 
 
-def check_run(obs_id, records):
+def check_run(
+    obs_id: int, records: Mapping[str, HDURecord]
+) -> Iterator[tuple[HDURecord, Finding]]:
     """Compare the HDUs of a run with each other and with the index.
 
     Parameters
@@ -51,8 +55,12 @@ def check_run(obs_id, records):
     """
     events, gti = records.get("events"), records.get("gti")
     for record in records.values():
-        for finding in _check_obs_id(obs_id, record):
-            yield record, finding
+        value = number(record.header, "OBS_ID")
+        if value is not None and value != obs_id:
+            # an IRF may be shared by several runs, and have the OBS_ID of another one
+            level = error if record.hdu_type == "events" else warning
+            text = f"OBS_ID is {value:g}, in the index it is {obs_id}"
+            yield record, level("OBS_ID", text)
     if events is not None:
         for finding in _check_times(events, gti):
             yield events, finding
@@ -68,15 +76,8 @@ def check_run(obs_id, records):
             yield records["bkg"], finding
 
 
-def _check_obs_id(obs_id, record):
-    value = number(record.header, "OBS_ID")
-    if value is not None and value != obs_id:
-        level = error if record.hdu_type == "events" else warning
-        yield level("OBS_ID", f"OBS_ID is {value:g}, in the index it is {obs_id}")
-
-
 def _reference(header):
-    """Read the reference time of a header; None if it does not tell."""
+    """Read the reference time of a header; None if it has none."""
     scale = header.get("TIMESYS")
     days, fraction = number(header, "MJDREFI"), number(header, "MJDREFF")
     if None in (days, fraction) or not 0 <= days + fraction <= LAST_MJD:
@@ -115,7 +116,7 @@ def _check_times(events, gti):
     intervals = gti.gti + shift
     yield from _check_ontime(header, intervals)
     if events.times is not None:
-        # those outside TSTART..TSTOP are told of already
+        # those outside TSTART..TSTOP are reported already
         start, stop = number(header, "TSTART"), number(header, "TSTOP")
         times = events.times
         if None not in (start, stop):
@@ -176,8 +177,8 @@ def _check_rad_max(header, records):
         )
 
 
-def is_mirrored(records):
-    """Tell whether gammapy mirrors the background because of who wrote the events."""
+def is_mirrored(records: Mapping[str, HDURecord]) -> bool:
+    """Whether gammapy mirrors the background because of CREATOR and HDUVERS."""
     events, bkg = records.get("events"), records.get("bkg")
     if events is None or bkg is None or not is_mirrored_by_gammapy(events.header):
         return False
@@ -198,7 +199,13 @@ def _check_mirror(bkg):
 # --- index -------------------------------------------------------------------------
 
 
-def check_against_index(header, n_events, row, index_header, resolution_s):
+def check_against_index(
+    header: Mapping[str, Any],
+    n_events: int,
+    row: Mapping[str, Any],
+    index_header: Mapping[str, Any],
+    resolution_s: float,
+) -> Iterator[Finding]:
     """EVENTS header against the row of the run in the observation index.
 
     Parameters
@@ -220,7 +227,7 @@ def check_against_index(header, n_events, row, index_header, resolution_s):
     names = ("ALT_PNT", "AZ_PNT") if drift else ("RA_PNT", "DEC_PNT")
     for name in names:
         value, expected = number(header, name), number(row, name)
-        if None in (value, expected):
+        if value is None or expected is None:
             continue
         period = 360 if name in ("RA_PNT", "AZ_PNT") else np.inf
         distance = abs(value - expected)
@@ -229,7 +236,9 @@ def check_against_index(header, n_events, row, index_header, resolution_s):
     yield from _check_index_times(header, row, index_header, resolution_s)
     for name in ("ONTIME", "LIVETIME", "DEADC"):
         value, expected = number(header, name), number(row, name)
-        if None not in (value, expected) and abs(value - expected) > 1e-4 * abs(value):
+        if value is None or expected is None:
+            continue
+        if abs(value - expected) > 1e-4 * abs(value):
             yield warning(name, f"{name} is {value}, in the index it is {expected}")
     count = number(row, "EVENT_COUNT")
     if count is not None and count != n_events:

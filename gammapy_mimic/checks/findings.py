@@ -1,6 +1,7 @@
 """Findings and the report that collects them."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import MaskedColumn, Table
@@ -18,12 +19,12 @@ class Finding(NamedTuple):
     message: str
 
 
-def error(key, message):
+def error(key: str, message: str) -> Finding:
     """Something that breaks GADF 0.3 or gammapy."""
     return Finding("error", key, message)
 
 
-def warning(key, message):
+def warning(key: str, message: str) -> Finding:
     """Something worth knowing."""
     return Finding("warning", key, message)
 
@@ -31,15 +32,22 @@ def warning(key, message):
 class Report:
     """Collects findings with the place where they were made."""
 
-    def __init__(self):
-        self._rows = []
+    def __init__(self) -> None:
+        self._rows: list[tuple] = []
 
-    def add(self, findings, *, obs_id=None, file="", hdu=""):
+    def add(
+        self,
+        findings: Iterable[Finding],
+        *,
+        obs_id: int | None = None,
+        file: str = "",
+        hdu: str = "",
+    ) -> None:
         """Add findings that belong to a run, a file and an HDU."""
         for finding in findings:
             self._rows.append((obs_id, file, hdu, *finding))
 
-    def table(self, **meta):
+    def table(self, **meta: Any) -> Table:
         """All findings as a table, in the order in which they were added."""
         columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
         table = Table(meta=meta)

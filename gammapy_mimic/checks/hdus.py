@@ -1,12 +1,14 @@
 """Checks of one HDU by itself: keywords, columns and values."""
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
-from gammapy_mimic.checks.findings import error, warning
+from gammapy_mimic.checks.findings import Finding, error, warning
 from gammapy_mimic.checks.standard import (
     COLUMN_ALIASES,
     DEFAULTED,
@@ -14,15 +16,17 @@ from gammapy_mimic.checks.standard import (
     FOV_ALIGNMENTS,
     GTI_COLUMNS,
     IRF_COLUMNS,
-    OBS_MODES,
     POINTING_COLUMNS,
     POINTING_KEYWORDS,
     SINCE_03,
     VERSIONS,
+    Column,
+    Keyword,
     events_keywords,
     gti_keywords,
     irf_keywords,
 )
+from gammapy_mimic.io.gadf import OBS_MODES, is_drift
 
 __all__ = [
     "check_checksum",
@@ -32,7 +36,6 @@ __all__ = [
     "check_irf",
     "check_keywords",
     "check_pointing",
-    "is_drift",
     "number",
     "read_header",
     "scalar_column",
@@ -41,9 +44,9 @@ __all__ = [
 _KINDS = {"int": "iu", "float": "f", "float64": "f", "str": "SU"}
 
 
-def read_header(hdu):
+def read_header(hdu: fits.BinTableHDU) -> dict[str, Any]:
     """Header as a plain dict; an unreadable card has the value None."""
-    header = {}
+    header: dict[str, Any] = {}
     for card in hdu.header.cards:
         try:
             keyword, value = card.keyword, card.value
@@ -55,23 +58,20 @@ def read_header(hdu):
     return header
 
 
-def number(header, name):
-    """Header value as float, or None if it is missing or no number."""
+def number(header: Mapping[str, Any], name: str) -> float | None:
+    """Header value as float, or None if it is missing or not a number."""
     value = header.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
 
 
-def is_drift(header):
-    """Whether a header tells of drift mode; gammapy takes all else as pointing."""
-    return str(header.get("OBS_MODE", "")).upper() == "DRIFT"
-
-
 # --- keywords and columns ----------------------------------------------------------
 
 
-def check_keywords(header, keywords):
+def check_keywords(
+    header: Mapping[str, Any], keywords: Mapping[str, Keyword]
+) -> Iterator[Finding]:
     """Presence, type and value of mandatory keywords."""
     for name, keyword in keywords.items():
         if header.get(name) is None:
@@ -124,7 +124,9 @@ def _unit(text):
     return u.Unit(text or "", parse_strict="silent")
 
 
-def check_columns(hdu, columns, *, scalar=True):
+def check_columns(
+    hdu: fits.BinTableHDU, columns: Mapping[str, Column], *, scalar: bool = True
+) -> Iterator[Finding]:
     """Presence, type and unit of mandatory columns; known units of all others.
 
     Parameters
@@ -141,7 +143,7 @@ def check_columns(hdu, columns, *, scalar=True):
     for name, column in columns.items():
         alias = COLUMN_ALIASES.get(name)
         if name not in names and alias in names:
-            yield warning(name, f"Column {alias} stands for {name}")
+            yield warning(name, f"Column {alias} is used as {name}")
             found[alias] = column
         elif name not in names:
             yield error(name, f"Mandatory column {name} is missing")
@@ -180,18 +182,18 @@ def _check_unit(name, text, column):
         yield warning(name, f"Column {name} has unit {text!r}; GADF wants {wanted!r}")
 
 
-def check_checksum(hdu):
+def check_checksum(hdu: fits.BinTableHDU) -> Iterator[Finding]:
     """DATASUM and CHECKSUM, if the header has them; to be called before `.data`."""
     if hdu.verify_datasum() == 0:
-        yield error("DATASUM", "DATASUM does not fit the data")
+        yield error("DATASUM", "DATASUM does not match the data")
     elif hdu.verify_checksum() == 0:
-        yield error("CHECKSUM", "CHECKSUM does not fit the HDU")
+        yield error("CHECKSUM", "CHECKSUM does not match the HDU")
 
 
 # --- EVENTS, GTI, POINTING ---------------------------------------------------------
 
 
-def check_events(hdu, header):
+def check_events(hdu: fits.BinTableHDU, header: Mapping[str, Any]) -> Iterator[Finding]:
     """EVENTS: keywords, columns and values."""
     yield from check_keywords(header, events_keywords(is_drift(header)))
     yield from _check_obs_mode(header)
@@ -229,7 +231,7 @@ def _check_header_times(header):
         )
 
 
-def scalar_column(hdu, name):
+def scalar_column(hdu: fits.BinTableHDU, name: str) -> np.ndarray | None:
     """Values of a column with one number in each row, in native order, or None."""
     if name not in hdu.columns.names:
         return None
@@ -267,7 +269,7 @@ def _check_event_values(hdu):
         yield warning("TIME", "Events are not in the order of their times")
 
 
-def check_gti(hdu, header):
+def check_gti(hdu: fits.BinTableHDU, header: Mapping[str, Any]) -> Iterator[Finding]:
     """GTI: keywords, columns and intervals."""
     yield from check_keywords(header, gti_keywords())
     yield from check_columns(hdu, GTI_COLUMNS)
@@ -289,7 +291,9 @@ def check_gti(hdu, header):
         yield error("GTI", f"{overlaps} good time intervals overlap")
 
 
-def check_pointing(hdu, header):
+def check_pointing(
+    hdu: fits.BinTableHDU, header: Mapping[str, Any]
+) -> Iterator[Finding]:
     """POINTING, which gammapy does not read."""
     yield from check_keywords(header, POINTING_KEYWORDS)
     yield from check_columns(hdu, POINTING_COLUMNS)
@@ -299,13 +303,19 @@ def check_pointing(hdu, header):
 # --- IRFs -------------------------------------------------------------------------
 
 
-def check_irf(hdu, header, hdu_class):
+def check_irf(
+    hdu: fits.BinTableHDU, header: Mapping[str, Any], hdu_class: str
+) -> Iterator[Finding]:
     """IRF: keywords, columns, axes, and RAD_MAX if it is a keyword."""
     yield from check_keywords(header, irf_keywords(hdu_class))
     yield from check_columns(hdu, IRF_COLUMNS[hdu_class], scalar=False)
     alignment = header.get("FOVALIGN")
-    if isinstance(alignment, str) and alignment not in FOV_ALIGNMENTS:
-        yield _bad_alignment(alignment)
+    if alignment == "REVERSE_LON_RADEC":
+        text = "FOVALIGN REVERSE_LON_RADEC is gammapy's own, not GADF's"
+        yield warning("FOVALIGN", text)
+    elif isinstance(alignment, str) and alignment not in FOV_ALIGNMENTS:
+        allowed = ", ".join(FOV_ALIGNMENTS)
+        yield error("FOVALIGN", f"FOVALIGN is {alignment!r}; allowed: {allowed}")
     rad_max = header.get("RAD_MAX")
     if rad_max is not None and not isinstance(rad_max, float):
         yield error("RAD_MAX", f"RAD_MAX is {rad_max!r}; gammapy insists on a float")
@@ -313,15 +323,6 @@ def check_irf(hdu, header, hdu_class):
         yield error("NAXIS2", f"The table has {len(hdu.data)} rows; an IRF has one")
         return
     yield from _check_arrays(hdu, IRF_COLUMNS[hdu_class])
-
-
-def _bad_alignment(alignment):
-    if alignment == "REVERSE_LON_RADEC":
-        return warning(
-            "FOVALIGN", "FOVALIGN REVERSE_LON_RADEC is gammapy's own, not GADF's"
-        )
-    allowed = ", ".join(FOV_ALIGNMENTS)
-    return error("FOVALIGN", f"FOVALIGN is {alignment!r}; allowed: {allowed}")
 
 
 def _check_arrays(hdu, columns):
@@ -344,7 +345,7 @@ def _check_arrays(hdu, columns):
             continue
         if size and np.size(values) != size:
             yield error(
-                name, f"{name} has {np.size(values)} values, its axes ask for {size}"
+                name, f"{name} has {np.size(values)} values, its axes have {size} bins"
             )
         if not np.all(np.isfinite(values)):
             yield warning(name, f"{name} has values that are not finite")

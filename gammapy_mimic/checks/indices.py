@@ -1,12 +1,14 @@
 """Checks of the two index tables."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 
-from gammapy_mimic.checks.findings import error, warning
+from gammapy_mimic.checks.findings import Finding, error, warning
 from gammapy_mimic.checks.hdus import (
     check_checksum,
     check_columns,
@@ -21,19 +23,20 @@ from gammapy_mimic.checks.standard import (
     SINCE_03,
     index_keywords,
 )
+from gammapy_mimic.io.gadf import is_drift
 
 __all__ = ["check_hdu_rows", "check_index_table", "check_obs_rows", "table_rows"]
 
 
-def first_table(hdulist):
+def first_table(hdulist: fits.HDUList) -> fits.BinTableHDU:
     """Table that gammapy reads from an index file: the first."""
     for hdu in hdulist:
         if isinstance(hdu, fits.BinTableHDU):
             return hdu
-    raise ValueError("it holds no binary table")
+    raise ValueError("the file has no binary table")
 
 
-def check_index_table(hdu, name):
+def check_index_table(hdu: fits.BinTableHDU, name: str) -> Iterator[Finding]:
     """Header and columns of an index table, "OBS" or "HDU"."""
     header = read_header(hdu)
     yield from check_checksum(hdu)
@@ -52,7 +55,7 @@ _RADEC = ("RA_PNT", "DEC_PNT")
 _ALTAZ = ("ALT_PNT", "AZ_PNT")
 
 
-def table_rows(hdu):
+def table_rows(hdu: fits.BinTableHDU) -> list[dict[str, Any]]:
     """Rows of a table as dicts; strings are stripped."""
     columns = {}
     for name in hdu.columns.names:
@@ -70,14 +73,14 @@ def _plain(value):
     return value.strip().replace("\0", "?") if isinstance(value, str) else value
 
 
-def check_obs_rows(rows):
+def check_obs_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[int | None, Finding]]:
     """Rows of the observation index; yields OBS_ID (or None) and finding."""
     counts = Counter(row.get("OBS_ID") for row in rows)
     for obs_id, count in counts.items():
         if count > 1:
             yield obs_id, error("OBS_ID", f"OBS_ID {obs_id} has {count} rows")
     for row in rows:
-        drift = str(row.get("OBS_MODE", "")).upper() == "DRIFT"
+        drift = is_drift(row)
         for name in _ALTAZ if drift else _RADEC:
             value = number(row, name)
             if name not in row and drift:
@@ -88,7 +91,7 @@ def check_obs_rows(rows):
                 yield row.get("OBS_ID"), error(name, message)
 
 
-def check_hdu_rows(rows):
+def check_hdu_rows(rows: list[dict[str, Any]]) -> Iterator[tuple[int, Finding]]:
     """Rows of the HDU index; yields OBS_ID and finding."""
     counts = Counter((row["OBS_ID"], row["HDU_TYPE"]) for row in rows)
     for (obs_id, hdu_type), count in counts.items():

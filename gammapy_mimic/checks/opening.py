@@ -1,4 +1,4 @@
-"""Data stores whose index tables are sound, or an error that says what is not."""
+"""Open data stores whose index tables are valid; errors name file and cause."""
 
 import warnings
 
@@ -9,22 +9,21 @@ from gammapy.data import DataStore
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.checks.standard import HDU_INDEX_COLUMNS
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import FitsFile, error_context
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
-__all__ = ["HDU_INDEX", "OBS_INDEX", "open_store"]
-
-HDU_INDEX = "hdu-index.fits.gz"
-OBS_INDEX = "obs-index.fits.gz"
+__all__ = ["open_store"]
 
 _SINGLE = ("events", "gti")
 """Types of which a run has one HDU; of IRFs there may be several to choose from."""
 
 
-def open_store(path, *, needs_obs_index=True):
+def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
     """Open a data store as gammapy does, if its index tables can be relied on.
 
     `gammapy.data.DataStore.from_dir` names neither file nor cause where a table is
-    broken, and of an OBS_ID that comes twice it takes one row without a word.
+    broken, and silently takes one row of an OBS_ID that is duplicated.
 
     Parameters
     ----------
@@ -43,28 +42,28 @@ def open_store(path, *, needs_obs_index=True):
     OSError
         If an index file is not there, cannot be read, or is broken.
     ValueError
-        If a table is no index, has no rows, or has rows that contradict each other.
+        If a table is not a valid index, has no rows, or has contradictory rows.
     """
-    path = make_path(path)
-    has_obs_index = needs_obs_index or (path / OBS_INDEX).exists()
-    _check_header(path / HDU_INDEX, HDU_INDEX_COLUMNS)
-    number = _check_header(path / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
-    with error_context(f"{path}: data store"), warnings.catch_warnings():
-        # told where the column is used
+    folder = make_path(path)
+    has_obs_index = needs_obs_index or (folder / OBS_INDEX).exists()
+    _check_header(folder / HDU_INDEX, HDU_INDEX_COLUMNS)
+    number = _check_header(folder / OBS_INDEX, ("OBS_ID",)) if has_obs_index else 0
+    with error_context(f"{folder}: data store"), warnings.catch_warnings():
+        # reported where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
-        store = DataStore.from_dir(path)
+        store = DataStore.from_dir(folder)
     hdus = store.hdu_table
-    _check_integers(hdus, path / HDU_INDEX)
+    _check_integers(hdus, folder / HDU_INDEX)
     types = np.char.strip(np.asarray(hdus["HDU_TYPE"], dtype=str))
     for name in _SINGLE:
         rows = hdus["OBS_ID"][types == name]
-        _refuse_repeated(rows, path / HDU_INDEX, f"rows of type {name}")
+        _refuse_repeated(rows, folder / HDU_INDEX, f"rows of type {name}")
     if has_obs_index:
-        _check_integers(store.obs_table, path / OBS_INDEX)
+        _check_integers(store.obs_table, folder / OBS_INDEX)
     if has_obs_index and len(store.obs_table) < number:
         # gammapy has taken the first of each
-        rows = Table.read(path / OBS_INDEX, format="fits")["OBS_ID"]
-        _refuse_repeated(rows, path / OBS_INDEX, "rows")
+        rows = Table.read(folder / OBS_INDEX, format="fits")["OBS_ID"]
+        _refuse_repeated(rows, folder / OBS_INDEX, "rows")
     return store
 
 
@@ -75,7 +74,7 @@ def _check_header(path, columns):
             header = hdu.header
             break
     else:
-        raise ValueError(f"{path} holds no binary table: it is no index")
+        raise ValueError(f"{path} has no binary table: it is not a valid index file")
     names = [str(header[key]).strip() for key in header if key.startswith("TTYPE")]
     absent = [name for name in columns if name not in names]
     if absent:
@@ -89,7 +88,7 @@ def _check_header(path, columns):
 
 def _check_integers(table, path):
     if table["OBS_ID"].dtype.kind not in "iu":
-        raise ValueError(f"{path}: OBS_ID is no column of integers")
+        raise ValueError(f"{path}: OBS_ID is not a column of integers")
 
 
 def _refuse_repeated(obs_ids, path, what):
@@ -97,6 +96,6 @@ def _refuse_repeated(obs_ids, path, what):
     if (number > 1).any():
         named = ", ".join(str(obs_id) for obs_id in ids[number > 1])
         raise ValueError(
-            f"{path}: OBS_ID {named} has several {what}; each OBS_ID stands for one "
-            "run: remove what is too much"
+            f"{path}: OBS_ID {named} is duplicated ({what}); each OBS_ID stands for "
+            "one run: remove all rows but one"
         )

@@ -9,6 +9,8 @@ References
 
 from typing import NamedTuple
 
+from gammapy_mimic.io.gadf import UNITS
+
 __all__ = [
     "CLASSES_OF_TYPE",
     "COLUMN_ALIASES",
@@ -21,7 +23,6 @@ __all__ = [
     "LAST_MJD",
     "LOCATION",
     "OBS_INDEX_COLUMNS",
-    "OBS_MODES",
     "POINTING_COLUMNS",
     "POINTING_KEYWORDS",
     "SINCE_03",
@@ -58,18 +59,17 @@ class Column(NamedTuple):
 
 
 VERSIONS = ("0.2", "0.3")
-OBS_MODES = ("POINTING", "RASTER", "SLEW", "SCAN", "DRIFT")
 FOV_ALIGNMENTS = ("ALTAZ", "RADEC")
 TIME_SCALES = ("TT", "UTC", "TAI", "TDB", "TCB", "TCG", "UT1")
 
 DEFAULTED = frozenset({"TIMEUNIT", "TIMEREF"})
-"""Keywords that readers replace by a default (GADF, "Time"): missing is no error."""
+"""Keywords that readers replace by a default (GADF, "Time"): only a warning."""
 
 SINCE_03 = frozenset({"OBS_MODE", "FOVALIGN"})
 """What a file of version 0.2 need not have."""
 
 LAST_MJD = 100000
-"""A reference time after this day (in 2132) is taken as a mistake."""
+"""A reference time after this MJD (in 2132) is an error."""
 
 TIME_REFERENCE = {
     "MJDREFI": Keyword("int", limits=(0, LAST_MJD)),
@@ -123,23 +123,22 @@ def _hduclass(*classes):
     return keywords
 
 
-def events_keywords(drift):
+def events_keywords(drift: bool) -> dict[str, Keyword]:
     """Mandatory keywords of EVENTS, for a run in drift mode or not."""
     pointing = _ALTAZ_POINTING if drift else _RADEC_POINTING
     return _hduclass("EVENTS") | _RUN | pointing | TIME_REFERENCE | LOCATION
 
 
-def gti_keywords():
+def gti_keywords() -> dict[str, Keyword]:
     """Mandatory keywords of GTI."""
     return _hduclass("GTI") | TIME_REFERENCE
 
 
-def irf_keywords(hdu_class):
+def irf_keywords(hdu_class: str) -> dict[str, Keyword]:
     """Mandatory keywords of an IRF of a class such as "aeff_2d"."""
+    enclosure: tuple[str, ...] = ("FULL-ENCLOSURE", "POINT-LIKE")
     if hdu_class == "rad_max_2d":
-        enclosure = "POINT-LIKE"
-    else:
-        enclosure = ("FULL-ENCLOSURE", "POINT-LIKE")
+        enclosure = ("POINT-LIKE",)
     kind = _HDUCLAS2[hdu_class.rsplit("_", 1)[0] if hdu_class[:3] != "psf" else "psf"]
     keywords = _hduclass("RESPONSE", kind, enclosure, hdu_class.upper())
     if hdu_class == "bkg_3d":
@@ -147,7 +146,7 @@ def irf_keywords(hdu_class):
     return keywords
 
 
-def index_keywords(name):
+def index_keywords(name: str) -> dict[str, Keyword]:
     """Mandatory keywords of an index table, "OBS" or "HDU"."""
     keywords = _hduclass("INDEX", name)
     return keywords | TIME_REFERENCE | LOCATION if name == "OBS" else keywords
@@ -183,12 +182,9 @@ CLASSES_OF_TYPE = {
 _DEG = ("deg",)
 _SECOND = ("s",)
 
-EVENTS_COLUMNS = {
-    "EVENT_ID": Column("int"),
-    "TIME": Column("float64", _SECOND),
-    "RA": Column("float", _DEG),
-    "DEC": Column("float", _DEG),
-    "ENERGY": Column("float", ("TeV",)),
+EVENTS_COLUMNS = {"EVENT_ID": Column("int")} | {
+    name: Column("float64" if name == "TIME" else "float", (unit,))
+    for name, unit in UNITS.items()
 }
 
 GTI_COLUMNS = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from gammapy.utils.scripts import make_path
 
@@ -39,8 +40,9 @@ from gammapy_mimic.checks.indices import (
     first_table,
     table_rows,
 )
-from gammapy_mimic.checks.opening import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
+from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
 __all__ = ["check_datastore"]
 
@@ -59,19 +61,19 @@ READ_ERRORS = (
     MemoryError,
     fits.VerifyError,
 )
-"""What astropy and the decompressor were seen to raise on broken files."""
+"""Errors that astropy and the decompressor raise on broken files."""
 
 _TYPE_OF_CLASS = {
     name: kind for kind, names in CLASSES_OF_TYPE.items() for name in names
 }
 
 
-def check_datastore(path):
+def check_datastore(path: PathLike) -> Table:
     """Check a DL3 data store against GADF 0.3 and the needs of gammapy.
 
     Looks at both index tables and at every HDU that they name: mandatory keywords
     and columns with type and unit, values of events and good time intervals, axes of
-    IRFs, and whether index, headers and data tell the same. Each file is read once.
+    IRFs, and whether index, headers and data agree. Each file is read once.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def check_datastore(path):
     -------
     findings : `~astropy.table.Table`
         One row for each finding; no rows if all is well. Columns: OBS_ID (masked if
-        the finding concerns no run), FILE (relative to the folder), HDU, LEVEL, KEY
+        the finding is not about a run), FILE (relative to the folder), HDU, LEVEL, KEY
         (keyword, column or subject) and MESSAGE. LEVEL "error" breaks GADF 0.3 or
         gammapy, "warning" is worth knowing. A file that cannot be read is a finding.
         The table's ``meta`` has the numbers of runs and files, N_RUNS and N_FILES,
@@ -92,19 +94,19 @@ def check_datastore(path):
     Raises
     ------
     FileNotFoundError
-        If there is no such folder, or it has no HDU index.
+        If the folder does not exist or has no HDU index.
 
     Examples
     --------
     >>> from gammapy_mimic import check_datastore
     >>> check_datastore("mimic/").pprint()  # doctest: +SKIP
     """
-    path = make_path(path)
-    if not (path / HDU_INDEX).is_file():
+    folder = make_path(path)
+    if not (folder / HDU_INDEX).is_file():
         raise FileNotFoundError(
-            f"path={str(path)!r} holds no {HDU_INDEX}: give the folder of a data store"
+            f"path = {str(folder)!r} has no {HDU_INDEX}: give a data store's folder"
         )
-    return _StoreCheck(path).run()
+    return _StoreCheck(folder).run()
 
 
 class _StoreCheck:
@@ -183,6 +185,7 @@ class _StoreCheck:
         for obs_id, finding in check_obs_rows(rows):
             self.report.add([finding], obs_id=obs_id, file=OBS_INDEX)
         self.obs_rows = {row["OBS_ID"]: row for row in rows}
+        # times of 10^8 s in single precision are good to 8 s only
         if "TSTART" in dtype.names and dtype["TSTART"].str[1:] == "f4":
             times = [row["TSTART"] for row in rows]
             self.resolution_s = float(np.spacing(np.float32(max(times, default=0))))
@@ -218,8 +221,8 @@ class _StoreCheck:
         for row in rows:
             by_file[_file(row)].append(row)
         records = {}
-        for file, its_rows in by_file.items():
-            for row, record in self._read_file(obs_id, file, its_rows):
+        for file, file_rows in by_file.items():
+            for row, record in self._read_file(obs_id, file, file_rows):
                 records.setdefault(row["HDU_TYPE"], record)
         self.n_mirrored += is_mirrored(records)
         for record, finding in check_run(obs_id, records):
@@ -230,11 +233,12 @@ class _StoreCheck:
                 events.header, events.n_rows, row, self.index_header, self.resolution_s
             )
             self.report.add(findings, obs_id=obs_id, file=events.file, hdu=events.name)
+        # records are kept for runs that share an IRF: without what needs memory
         for record in records.values():
             record.times = record.gti = None
 
     def _read_file(self, obs_id, file, rows):
-        """Pairs of index row and record; reads and checks what is new."""
+        """Pairs of index row and record; reads and checks HDUs not seen so far."""
         new = [row for row in rows if (file, row["HDU_NAME"]) not in self.seen]
         if new and file not in self.unreadable:
             with _warnings_to(self.report, obs_id=obs_id, file=file):
@@ -244,7 +248,7 @@ class _StoreCheck:
             if record is None:
                 continue
             if row not in new and record.hdu_type in ("events", "gti"):
-                finding = error("HDU_NAME", "The HDU belongs to another run already")
+                finding = error("HDU_NAME", "The HDU is also that of another run")
                 self.report.add([finding], obs_id=obs_id, file=file, hdu=record.name)
             yield row, record
 
@@ -271,7 +275,9 @@ class _StoreCheck:
             self.report.add([finding], **place)
             return
         if not isinstance(hdu, fits.BinTableHDU):
-            self.report.add([error("XTENSION", "The HDU is no binary table")], **place)
+            self.report.add(
+                [error("XTENSION", "The HDU is not a binary table")], **place
+            )
             return
         try:
             header = read_header(hdu)
@@ -292,7 +298,11 @@ def _file(row):
 
 @contextmanager
 def _open(path):
-    """Context: a FITS file, read whole and unpacked at once, and its raw bytes."""
+    """Context: a FITS file, read whole and unpacked at once, and its raw bytes.
+
+    Not by `astropy.io.fits.open` of the path: SIZE and MD5 of the index need all
+    bytes, and the file would be read and unpacked a second time for them.
+    """
     raw = path.read_bytes()
     data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     with fits.open(io.BytesIO(data), memmap=False) as hdulist:
@@ -327,7 +337,7 @@ def _check_size(row, raw):
         yield warning("SIZE", message)
     digest = row.get("MD5")
     if digest and digest.lower() != hashlib.md5(raw, usedforsecurity=False).hexdigest():
-        yield error("MD5", "The file has not the MD5 sum of the index")
+        yield error("MD5", "The MD5 sum of the file is not that of the index")
 
 
 def _class_of(row, header):

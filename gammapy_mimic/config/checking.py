@@ -1,8 +1,9 @@
-"""All mistakes of a configuration in one error, each with what to write instead."""
+"""Checks of a configuration: one error lists all mistakes and how to fix them."""
 
 import types
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from astropy.units import UnitsError
@@ -10,7 +11,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 __all__ = ["ConfigError", "check_settings", "parse_yaml"]
 
-# written by gammapy besides the settings
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+# blocks that gammapy writes in addition to the settings
 _NO_SETTINGS = ("metadata", "checksum")
 # what PyYAML raises on values that are not what they look like, such as a month 13
 _VALUE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -25,7 +28,7 @@ class ConfigError(ValueError):
         One line for each mistake.
     """
 
-    def __init__(self, problems):
+    def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
 
@@ -34,7 +37,7 @@ class ConfigError(ValueError):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Loader to which a key that comes twice is an error, not an overwrite."""
+    """Loader for which a duplicated key is an error, not an overwrite."""
 
     def construct_mapping(self, node, deep=False):
         """Construct a mapping after a look at its keys."""
@@ -48,13 +51,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
             line = seen.setdefault(key.value, key.start_mark.line + 1)
             if line != key.start_mark.line + 1:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} comes twice, first in line {line}",
+                    problem=f"{key.value!r} is duplicated, first in line {line}",
                     problem_mark=key.start_mark,
                 )
         return super().construct_mapping(node, deep=deep)
 
 
-def parse_yaml(text, name):
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """Read the settings of a YAML text.
 
     Parameters
@@ -72,7 +75,7 @@ def parse_yaml(text, name):
     Raises
     ------
     ConfigError
-        If this is no YAML, or no mapping.
+        If the text is not valid YAML or not a mapping.
     """
     try:
         # a SafeLoader: it makes nothing but plain Python objects
@@ -81,7 +84,7 @@ def parse_yaml(text, name):
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise ConfigError([f"{name}:{place} is no valid YAML: {problem}"]) from error
+        raise ConfigError([f"{name}:{place} is not valid YAML: {problem}"]) from error
     except _VALUE_ERRORS as error:
         problem = f"{type(error).__name__}: {error}"
         raise ConfigError([f"{name}: a value cannot be read: {problem}"]) from error
@@ -94,7 +97,9 @@ def parse_yaml(text, name):
     return {key: value for key, value in settings.items() if key not in _NO_SETTINGS}
 
 
-def check_settings(model, settings, name):
+def check_settings(
+    model: type[ConfigT], settings: dict[str, Any], name: str
+) -> ConfigT:
     """Validate settings, and report all mistakes together.
 
     Pydantic alone would stop at the first angle without a unit, for which astropy
@@ -149,25 +154,24 @@ def _key_problems(model, settings, path, root):
         nested, item = _models_in(fields[key].annotation)
         if nested is not None and isinstance(value, dict):
             yield from _problems(nested, value, here, root)
-        elif nested is not None and value is None and not _allows_none(fields[key]):
+        elif (
+            nested is not None
+            and value is None
+            and type(None) not in get_args(fields[key].annotation)
+        ):
             # an empty section, such as "datasets:" with all its keys commented out
             yield f"{_dotted(here)}: the section is empty; remove it or fill it"
         elif item is not None and isinstance(value, list):
-            yield from _list_problems(item, value, here, root)
+            for number, entry in enumerate(value):
+                if isinstance(entry, dict):
+                    yield from _problems(item, entry, (*here, number), root)
+                else:
+                    yield from _leaf_problems(item, entry, (*here, number))
         else:
             yield from _leaf_problems(fields[key].rebuild_annotation(), value, here)
     for key, field in fields.items():
         if field.is_required() and key not in settings:
             yield f"{_dotted((*path, key))}: is missing"
-
-
-def _list_problems(item, values, path, root):
-    for number, value in enumerate(values):
-        here = (*path, number)
-        if isinstance(value, dict):
-            yield from _problems(item, value, here, root)
-        else:
-            yield from _leaf_problems(item, value, here)
 
 
 def _leaf_problems(annotation, value, path):
@@ -186,16 +190,23 @@ def _leaf_problems(annotation, value, path):
 def _adapter_config(annotation):
     """Permit gammapy's types; a model has a configuration of its own."""
     arguments = (annotation, *get_args(annotation))
-    if any(isinstance(it, type) and issubclass(it, BaseModel) for it in arguments):
+    if any(
+        isinstance(item, type) and issubclass(item, BaseModel) for item in arguments
+    ):
         return None
     return {"arbitrary_types_allowed": True}
 
 
 def _validation_problems(error, path):
-    """Lines for what pydantic found; of a union only the first complaint."""
+    """Lines for what pydantic found; of a union only the first problem."""
     seen = set()
     for detail in error.errors():
-        location = [part for part in detail["loc"] if _is_key(part)]
+        # without the names that pydantic gives to the members of a union
+        location = [
+            part
+            for part in detail["loc"]
+            if isinstance(part, int) or part.isidentifier()
+        ]
         here = (*path, *location)
         if here in seen:
             continue
@@ -206,11 +217,6 @@ def _validation_problems(error, path):
             yield f"{_dotted(here)}: is missing"
         else:
             yield _line(here, detail["input"], message)
-
-
-def _is_key(part):
-    """Whether it is a key or number, not the name of a member of a union."""
-    return isinstance(part, int) or part.isidentifier()
 
 
 def _line(path, value, message):
@@ -227,7 +233,7 @@ def _dotted(path):
 
 
 def _unit_advice(annotation, value):
-    """Tell what to write for one of gammapy's own quantities."""
+    """Say what to write for one of gammapy's own quantities."""
     described = str(annotation)
     unit = "deg" if "Angle" in described else "TeV" if "energy" in described else None
     try:
@@ -275,7 +281,3 @@ def _models_in(annotation):
     if origin is list:
         return None, _models_in(get_args(annotation)[0])[0]
     return None, None
-
-
-def _allows_none(field):
-    return type(None) in get_args(field.annotation)

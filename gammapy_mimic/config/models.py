@@ -3,7 +3,7 @@
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from astropy.coordinates import Angle, SkyCoord
 from gammapy.analysis.config import (
@@ -43,6 +43,7 @@ from gammapy_mimic.config.types import (
     none_if_off,
     plain_values,
 )
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
@@ -71,7 +72,7 @@ class DonorsConfig(GammapyBaseConfig):
     obs_file : `~pathlib.Path` or None
         Text file with one OBS_ID a line.
     exclude : list of int
-        OBS_IDs that are no donors.
+        OBS_IDs that are not used as donors.
     """
 
     datastore: RawPath | None = None
@@ -83,7 +84,7 @@ class DonorsConfig(GammapyBaseConfig):
     exclude: list[StrictInt] = Field(default_factory=list)
 
     @property
-    def is_given(self):
+    def is_given(self) -> bool:
         """Whether anything says which runs are donors (bool)."""
         return bool(self.datastore or self.where or self.obs_ids or self.obs_file)
 
@@ -116,7 +117,7 @@ class MatchConfig(GammapyBaseConfig):
         self.matcher()
         return self
 
-    def matcher(self, **kwargs):
+    def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the matcher.
 
         Parameters
@@ -141,7 +142,7 @@ class MatchConfig(GammapyBaseConfig):
 
 
 class SourceConfig(GammapyBaseConfig):
-    """A source that no catalog has."""
+    """A source that is in no catalog."""
 
     name: StrictStr
     lon: AnyAngle
@@ -156,7 +157,7 @@ class SourceConfig(GammapyBaseConfig):
             raise ValueError("must be between -90 deg and 90 deg")
         return value
 
-    def region(self, theta):
+    def region(self, theta: Angle) -> CircleSkyRegion:
         """Circle of the source, with ``theta`` as radius if it has none."""
         center = SkyCoord(self.lon, self.lat, frame=self.frame).icrs
         radius = theta if self.radius is None else self.radius
@@ -190,7 +191,7 @@ class ScrambleConfig(GammapyBaseConfig):
     acceptance: Literal["events", "background"] = "events"
     also: list[SourceConfig] = Field(default_factory=list)
 
-    def scrambler(self):
+    def scrambler(self) -> AnnulusScrambler:
         """Make the `~gammapy_mimic.AnnulusScrambler`; its seed comes with each run."""
         return AnnulusScrambler.from_catalog(
             self.catalogs,
@@ -244,11 +245,11 @@ class MimicConfig(GammapyBaseConfig):
     compress: StrictBool = False
     analyse: AnalyseConfig = AnalyseConfig()
 
-    def matcher(self):
+    def matcher(self) -> DonorMatcher:
         """Make the `~gammapy_mimic.DonorMatcher`."""
         return self.match.matcher(n_mimics=self.n_mimics, exclude=self.donors.exclude)
 
-    def maker(self):
+    def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
         names = "alignment time background irfs crop allow_other_telescope random_state"
         options = {name: getattr(self, name) for name in names.split()}
@@ -304,7 +305,7 @@ class MimicAnalysisConfig(AnalysisConfig):
     mimic: MimicConfig = MimicConfig()
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: PathLike) -> Self:
         """Read from a YAML file.
 
         Parameters
@@ -322,23 +323,25 @@ class MimicAnalysisConfig(AnalysisConfig):
         ConfigError
             If there are mistakes in the file, with all of them.
         """
-        path = make_path(path)
+        file = make_path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise ConfigError([f"{path}: is no text file in UTF-8"]) from error
-        return cls._from_text(text, str(path))
+            raise ConfigError([f"{file}: is not a text file in UTF-8"]) from error
+        return cls._from_text(text, str(file))
 
     @classmethod
-    def from_yaml(cls, config_str):
-        """Make it from a YAML text; see `read`."""
+    def from_yaml(cls, config_str: str) -> Self:
+        """Make a configuration from YAML text; see `read`."""
         return cls._from_text(config_str, "configuration")
 
     @classmethod
     def _from_text(cls, text, name):
         return check_settings(cls, parse_yaml(text, name), name)
 
-    def update(self, config=None):
+    def update(
+        self, config: str | dict[str, Any] | AnalysisConfig | None = None
+    ) -> Self:
         """Make a configuration with some settings replaced.
 
         Parameters
@@ -362,13 +365,13 @@ class MimicAnalysisConfig(AnalysisConfig):
                 f"config = {config!r}: must be YAML, dict or AnalysisConfig"
             )
         own = self.model_dump(exclude_defaults=True)
-        merged = functools.reduce(deep_update, (own, settings), {})
+        merged: dict[str, Any] = functools.reduce(deep_update, (own, settings), {})
         return check_settings(type(self), merged, "update")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain text and numbers, as in the YAML file."""
         return json.loads(self.model_dump_json())
 
-    def to_analysis_config(self):
+    def to_analysis_config(self) -> AnalysisConfig:
         """Give the part that is gammapy's, as `~gammapy.analysis.AnalysisConfig`."""
         return AnalysisConfig(**self.model_dump(exclude={"mimic"}))

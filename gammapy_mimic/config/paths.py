@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from gammapy_mimic.config.checking import ConfigError
+from gammapy_mimic.io.arguments import PathLike
 
 __all__ = ["RawPath", "expand"]
 
@@ -28,7 +29,7 @@ RawPath = Annotated[
 """Path as it was written: ``$GAMMAPY_DATA`` stays, so that the file is portable."""
 
 
-def expand(path, key):
+def expand(path: PathLike, key: str) -> Path:
     """Path with its environment variables replaced.
 
     Parameters

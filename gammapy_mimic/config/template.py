@@ -35,7 +35,7 @@ _SECTION = """\
 mimic:
     donors:                     # runs without a bright source; all conditions hold
         where: {TARGET_NAME: Off data}          # columns of the obs-index
-        # datastore: $GAMMAPY_DATA/hess-dl3-dr1 # default: that of the observations
+        # datastore: $GAMMAPY_DATA/hess-dl3-dr1 # default: as the observations
         # obs_ids: []
         # obs_file: off_runs.txt                # one OBS_ID a line
         # exclude: []
@@ -51,7 +51,7 @@ mimic:
         # galactic_latitude: 5 deg              # least one of donors, default: null
         # keep_away: [Crab]     # sources that donors must not have, default: none
         # relax: [azimuth]      # dropped for targets without a donor, default: none
-        # balance: false        # agree in the mean, too
+        # balance: false        # agree also on average
 
     scramble:                   # known sources of donors; "scramble: null": do not
         catalogs: [gamma-cat]   # or hgps, 2hwc, 3hwc, 1LHAASO, bright
@@ -78,7 +78,7 @@ mimic:
 """
 
 
-def template(text=None):
+def template(text: str | None = None) -> str:
     """Commented configuration.
 
     Parameters
@@ -95,7 +95,7 @@ def template(text=None):
     Raises
     ------
     ConfigError
-        If the text has the section already, or is no block of keys and values.
+        If the text has the section already, or is not a block of keys and values.
     """
     if text is None:
         return f"{_GAMMAPY}\n{_SECTION}"

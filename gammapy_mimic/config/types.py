@@ -1,7 +1,7 @@
-"""Types of single settings; their errors tell what to write."""
+"""Types of single settings; their errors say what to write."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from astropy import units as u
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def _quantity(value, *, unit):
-    """Quantity of the kind of a unit, or an error that tells what to write."""
+    """Quantity of the kind of a unit, or an error that says what to write."""
     example = f"{value} {unit}"
     if isinstance(value, bool) or not isinstance(value, str | int | float | u.Quantity):
         raise ValueError(f"must be a number with a unit, such as '5 {unit}'")
@@ -39,7 +39,7 @@ def _quantity(value, *, unit):
     if not quantity.isscalar or not np.isfinite(quantity.value):
         raise ValueError("must be one finite value")
     if not quantity.unit.is_equivalent(unit):
-        raise ValueError(f"{quantity.unit} is no unit of this; write it in '{unit}'")
+        raise ValueError(f"has the wrong unit {quantity.unit}; write it in '{unit}'")
     return quantity
 
 
@@ -55,7 +55,7 @@ def _positive(value):
 
 def _number(value):
     if isinstance(value, bool | str):
-        raise ValueError("must be a plain number")
+        raise ValueError("must be a number without a unit")
     return value
 
 
@@ -83,7 +83,7 @@ def _epoch(value):
         raise ValueError("must be a date, such as '2019-10-01'") from error
 
 
-def plain_values(value):
+def plain_values(value: dict[str, Any]) -> dict[str, Any]:
     """Check the values that columns must have: text, numbers, dates, lists of these."""
     for name, wanted in value.items():
         items = wanted if isinstance(wanted, list) else [wanted]
@@ -92,20 +92,20 @@ def plain_values(value):
     return value
 
 
-def known_features(value):
+def known_features(value: str | dict[str, Any]) -> str | dict[str, Any]:
     """Check the names of tolerances, of one or of the keys of a mapping."""
     for name in [value] if isinstance(value, str) else value:
         check_name(name)
     return value
 
 
-def known_tags(value):
+def known_tags(value: list[str]) -> list[str]:
     """Check the tags of catalogs."""
     check_tags(value)
     return value
 
 
-def none_if_off(value):
+def none_if_off(value: Any) -> Any:
     """Take false for None."""
     # YAML reads "off" and "no" as false
     return None if value is False else value

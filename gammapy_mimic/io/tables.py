@@ -1,115 +1,277 @@
-"""Binary FITS tables as bytes.
+"""Tables and headers of FITS files, read and written by astropy.
 
-The columns are put into one big-endian array, whose bytes are those of the file.
-That is many times faster than `astropy.io.fits.BinTableHDU`, which converts each
-column of a wide table (an IRF) element by element.
+What is added to astropy: which cards belong to the layout of a file and not to the
+run, bits (``32X``) that come back as bits, and a warning for each card or column that
+a file cannot hold.
 """
 
+import functools
 import logging
+import math
 import re
-from dataclasses import dataclass, field
+import warnings
+from io import BytesIO
 
 import numpy as np
-from astropy.units import UnitBase
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
 
-from gammapy_mimic.io.cards import BLOCK, card_image, header_bytes
+from gammapy_mimic.io.files import PRIMARY
 
-__all__ = [
-    "PRIMARY",
-    "EncodedColumn",
-    "binary_table",
-    "encode_column",
-    "number_column",
-    "read_columns",
-]
+__all__ = ["changed_header", "read_cards", "read_table", "table_content"]
 
 log = logging.getLogger(__name__)
 
-# FITS letters of what a file holds as it is (FITS standard 4.0, table 18).
-LETTERS = {"u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
-LETTERS |= {"c8": "C", "c16": "M"}
+_LAYOUT = re.compile(
+    r"XTENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|THEAP|"
+    r"EXTNAME|EXTVER|EXTLEVEL|CHECKSUM|DATASUM|END|"
+    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TBCOL|TCTYP|TCUNI|TCRPX|"
+    r"TCRVL|TCDLT|TRPOS|TCOMM|TLMIN|TLMAX|TDMIN|TDMAX)\d+"
+)
+"""What belongs to the layout of the file that was read, not to the run."""
 
-# Integers which the file holds with an offset: letter, stored type, TZERO.
-OFFSETS = {
-    "i1": ("B", "u1", -128),
-    "u2": ("I", "i2", 2**15),
-    "u4": ("J", "i4", 2**31),
-    "u8": ("K", "i8", 2**63),
-}
-WIDER = {"i1": "i2", "u2": "i4", "u4": "i8"}
+_VALUES = (str, bool, int, float, complex, fits.card.Undefined)
+_COMMENTARY = {"COMMENTS": "COMMENT", "COMMENT": "COMMENT", "HISTORY": "HISTORY"}
+
+_LINE = 72
+"""Characters that a COMMENT or HISTORY card holds."""
+
+_BITS = ("EVENT_TYPE",)
+"""Columns of booleans that GADF has as bits."""
+
+_LETTERS = {"u1": "B", "i2": "I", "u2": "I", "i4": "J", "u4": "J"}
+_LETTERS |= {"i8": "K", "u8": "K", "f4": "E", "f8": "D", "c8": "C", "c16": "M"}
+"""Types that a file can hold (FITS standard 4.0, table 18)."""
+
+_OFFSETS = {"u2": 2**15, "u4": 2**31, "u8": 2**63}
+"""TZERO of integers which a file holds with an offset (table 19)."""
+
+_WIDER = {"i1": "i2", "f2": "f4", "f16": "f8", "c32": "c16"}
+"""Types that FITS, or astropy of FITS, does not have."""
 
 
-@dataclass
-class EncodedColumn:
-    """A column as a file holds it."""
-
-    name: str
-    form: str
-    data: np.ndarray
-    cards: dict = field(default_factory=dict)
+@functools.lru_cache(maxsize=10_000)
+def _is_layout(keyword):
+    # nearly all come again and again
+    return not keyword or _LAYOUT.fullmatch(keyword) is not None
 
 
-def encode_column(name, column, *, bits=False):
-    """Encode a table column.
+def read_cards(header):
+    """Cards of a run, without those that describe the layout of the file.
 
     Parameters
     ----------
-    name : str
-        Name of the column.
-    column : `~astropy.table.Column`, `~astropy.units.Quantity` or `~numpy.ndarray`
-        Column with shape (n_rows, ...). Masked integers get a TNULL, masked floats
-        NaN, masked strings are empty.
-    bits : bool, optional
-        Whether booleans of shape (n_rows, n) become bits (``nX``) and not bytes.
-        Default is False.
+    header : `~astropy.io.fits.Header` or mapping
+        Header of a table, or metadata such as ``events.table.meta``.
 
     Returns
     -------
-    encoded : `EncodedColumn` or None
-        None for a column that a table cannot hold (a warning says so).
+    cards : dict
+        Values by keyword in capital letters: a list where a keyword is repeated, and
+        of COMMENT and HISTORY; None for an undefined value. The dict and its lists
+        may be changed.
     """
-    encoded = None
-    if not _is_name(name):
-        log.warning("Column %r is left out: a FITS table cannot hold its name.", name)
+    cards = {}
+    if isinstance(header, fits.Header):
+        entries = ((card.keyword, card.value) for card in header.cards)
+    else:
+        entries = header.items()
+    for key, value in entries:
+        keyword = str(key).upper()
+        keyword = _COMMENTARY.get(keyword, keyword)
+        if _is_layout(keyword):
+            continue
+        if isinstance(value, fits.card.Undefined):
+            value = None
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        if keyword in cards:
+            known = cards[keyword]
+            cards[keyword] = (known if isinstance(known, list) else [known]) + values
+        elif keyword in _COMMENTARY or isinstance(value, list | tuple):
+            cards[keyword] = values
+        else:
+            cards[keyword] = value
+    return cards
+
+
+def read_table(hdu):
+    """Columns of a binary table.
+
+    Parameters
+    ----------
+    hdu : `~gammapy_mimic.io.files.SourceHDU`
+        Table of a file.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        Scaled values, masked where the file has its TNULL.
+    """
+    with warnings.catch_warnings():
+        # units that astropy does not know are passed through as text
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        return Table.read(hdu.table_hdu())
+
+
+def changed_header(header, changes, removed=()):
+    """Header blocks with some cards set or dropped; the others stay as they are.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header, not changed.
+    changes : dict
+        Values by keyword. The comment of a card stays; new cards come last.
+    removed : iterable of str, optional
+        Keywords to drop. Default is none.
+
+    Returns
+    -------
+    content : bytes
+        New header, padded to FITS blocks.
+    """
+    header = header.copy()
+    for key in removed:
+        header.remove(key, remove_all=True)
+    header.update(changes)
+    return header.tostring().encode("ascii")
+
+
+def table_content(columns, cards, *, name, label):
+    """Binary table as bytes.
+
+    Parameters
+    ----------
+    columns : dict of `~astropy.table.Column` or `~numpy.ndarray`
+        Columns by name, all with the same number of rows. Those that a file cannot
+        hold are left out, with a warning.
+    cards : dict
+        Cards as from `read_cards`. What a card cannot hold is left out, with a
+        warning.
+    name : str
+        EXTNAME.
+    label : str
+        What the table belongs to, for warnings.
+
+    Returns
+    -------
+    header, data : bytes
+        Both are padded to FITS blocks.
+    """
+    encoded = [_encoded(key, column, label) for key, column in columns.items()]
+    hdu = fits.BinTableHDU.from_columns([it for it in encoded if it is not None])
+    hdu.name = name
+    hdu.header.extend(_make_cards(cards, f"{label}, {name}"), end=True)
+    stream = BytesIO()
+    hdu.writeto(stream)
+    content = stream.getvalue()[len(PRIMARY) :]
+    size = len(hdu.header.tostring())
+    return content[:size], content[size:]
+
+
+def _make_cards(cards, label):
+    """Cards of a header; commentary comes last."""
+    made, commentary = [], []
+    for key, value in cards.items():
+        if key in _COMMENTARY:
+            commentary += [(key, text) for text in np.atleast_1d(value).tolist()]
+            continue
+        values = value if isinstance(value, list) else [value]
+        made += [_make_card(key, item, label) for item in values]
+    lines = (line for key, text in commentary for line in _lines(key, text, label))
+    return [*(card for card in made if card is not None), *lines]
+
+
+def _make_card(keyword, value, label):
+    """One card, or None with a warning."""
+    reason, value = None, _plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        reason = str(value)
+    elif not isinstance(value, _VALUES):
+        reason = f"a {type(value).__name__}"
+    if reason is None:
+        is_long = len(keyword) > 8 or not re.fullmatch("[A-Z0-9_-]+", keyword)
+        try:
+            card = fits.Card(f"HIERARCH {keyword}" if is_long else keyword, value)
+            str(card)  # which fails for what does not fit into a card
+            return card
+        except ValueError as error:
+            reason = str(error)
+    log.warning("%s: %s is left out, a card cannot hold %s.", label, keyword, reason)
+    return None
+
+
+def _plain(value):
+    """Python scalar of a numpy scalar, a quantity or bytes."""
+    if value is None:
+        return fits.card.UNDEFINED
+    if isinstance(value, _VALUES):
+        return value
+    if isinstance(value, u.Quantity):
+        value = value.value
+    if isinstance(value, np.generic) or (
+        isinstance(value, np.ndarray) and value.ndim == 0
+    ):
+        value = value.item()
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+
+
+def _lines(keyword, text, label):
+    """COMMENT or HISTORY cards of a text, one for each 72 characters."""
+    text = str(text)
+    if not text.isascii() or not text.isprintable():
+        log.warning("%s: characters other than ASCII in %s become '?'.", label, keyword)
+        text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    starts = range(0, max(len(text), 1), _LINE)
+    return [fits.Card(keyword, text[i : i + _LINE]) for i in starts]
+
+
+def _encoded(name, column, label):
+    """Column for a file, or None with a warning."""
+    if not (name and name.isascii() and name.isprintable()):
+        log.warning("%s: a table cannot hold the name of column %r.", label, name)
         return None
-    if isinstance(column, np.ndarray):
-        data, cards = _filled(column)
-        unit = getattr(column, "unit", None)
-        if unit is not None and str(unit):
-            cards["TUNIT"] = _unit_string(unit)
-        encoded = _encode(name, data, cards, bits=bits)
-    if encoded is None:
+    data, null = _filled(column) if isinstance(column, np.ndarray) else (None, None)
+    form = None if data is None else _format(name, data)
+    if form is None:
         kind = getattr(column, "dtype", type(column).__name__)
         log.warning(
-            "Column %s is left out: a FITS table cannot hold its type %s.", name, kind
+            "%s: column %s is left out: a FITS table cannot hold its type %s.",
+            label,
+            name,
+            kind,
         )
         return None
-    if data.ndim > 1 and "X" not in encoded.form:
-        shape = data.shape[1:]
-        if data.dtype.kind in "SU":
-            shape = (*shape, encoded.data.dtype.itemsize)
-        encoded.cards["TDIM"] = f"({','.join(str(n) for n in shape[::-1])})"
-    return encoded
-
-
-def _is_name(text):
-    """Whether a FITS table can have a column of this name."""
-    return bool(text) and text.isascii() and text.isprintable()
+    return fits.Column(
+        name,
+        form,
+        unit=_unit_string(getattr(column, "unit", None)),
+        null=null,
+        bzero=_OFFSETS.get(data.dtype.str[1:]),
+        dim=_dimensions(data) if data.ndim > 1 and "X" not in form else None,
+        array=data,
+    )
 
 
 def _filled(column):
-    """Plain array of a column, masked values filled, and the TNULL that says so."""
-    if not np.any(getattr(column, "mask", False)):
-        return np.asarray(column), {}
-    kind = column.dtype.kind
-    if kind in "iu":
-        if column.dtype.str[1:] in WIDER:
-            # astropy reads no mask where there is a TZERO
-            column = column.astype(WIDER[column.dtype.str[1:]])
+    """Plain array of a column, masked values filled, and the TNULL that marks them."""
+    code = column.dtype.str[1:]
+    is_masked = bool(np.any(getattr(column, "mask", False)))
+    if code in _WIDER or (is_masked and code in _OFFSETS):
+        # FITS has no such numbers, and astropy reads no mask where there is a TZERO
+        column = column.astype(_WIDER.get(code, "i8"))
+    null = None
+    if is_masked and column.dtype.kind in "iu":
         null = _unused_value(column)
-        return np.asarray(column.filled(null)), {"TNULL": null}
-    fill = {"f": np.nan, "c": np.nan, "S": b"", "U": "", "b": False}.get(kind)
-    return np.asarray(column.filled(fill)), {}
+        column = column.filled(null)
+    elif is_masked:
+        fill = {"f": np.nan, "c": np.nan, "S": b"", "U": "", "b": False}
+        column = column.filled(fill.get(column.dtype.kind))
+    data = np.asarray(column)
+    if data.dtype.kind == "U" and all(map(str.isascii, data.ravel().tolist())):
+        data = data.astype("S")
+    return data, null
 
 
 def _unused_value(column):
@@ -122,193 +284,33 @@ def _unused_value(column):
     return int(np.setdiff1d(np.arange(len(valid) + 1, dtype=column.dtype), valid)[0])
 
 
+def _format(name, data):
+    """TFORM of an array; None if a table cannot hold it."""
+    number = int(np.prod(data.shape[1:], dtype=int))
+    kind = data.dtype.kind
+    if kind == "b":
+        return f"{number}X" if name in _BITS and data.ndim == 2 else f"{number}L"
+    if kind == "S":
+        return f"{number * max(data.dtype.itemsize, 1)}A"
+    letter = _LETTERS.get(data.dtype.str[1:])
+    return None if letter is None else f"{number}{letter}"
+
+
+def _dimensions(data):
+    """TDIM of an array with several values in each row."""
+    shape = data.shape[1:]
+    if data.dtype.kind == "S":
+        shape = (*shape, max(data.dtype.itemsize, 1))
+    return f"({','.join(str(length) for length in shape[::-1])})"
+
+
 def _unit_string(unit):
-    """Spell a unit as FITS does, else as astropy does."""
-    if isinstance(unit, UnitBase):
+    """Spell a unit following FITS, else following astropy; None if there is none."""
+    if unit is None or not str(unit):
+        return None
+    if isinstance(unit, u.UnitBase):
         try:
             return unit.to_string("fits")
         except ValueError:
             return unit.to_string()
     return str(unit)
-
-
-def _encode(name, data, cards, *, bits):
-    """Column as a file holds it, without TDIM; None if it cannot."""
-    kind, code = data.dtype.kind, data.dtype.str[1:]
-    n = int(np.prod(data.shape[1:], dtype=int))
-    if kind == "b" and bits and data.ndim == 2:
-        return EncodedColumn(name, f"{n}X", np.packbits(data, axis=1), cards)
-    if kind == "b":
-        letters = np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
-        return EncodedColumn(name, f"{n}L", letters, cards)
-    if kind in "SU":
-        return _encode_string(name, data, cards, n)
-    if code in LETTERS:
-        data = data.astype(data.dtype.newbyteorder(">"), copy=False)
-        return EncodedColumn(name, f"{n}{LETTERS[code]}", data, cards)
-    if code in OFFSETS:
-        letter, stored, zero = OFFSETS[code]
-        cards = cards | {"TSCAL": 1, "TZERO": zero}
-        if "TNULL" in cards:
-            cards["TNULL"] -= zero
-        # Subtracting TZERO modulo 2^bits flips the highest bit.
-        native = data.astype(code).view(stored)
-        highest = np.array(1 << (8 * data.itemsize - 1)).astype(stored)
-        return EncodedColumn(
-            name, f"{n}{letter}", (native ^ highest).astype(f">{stored}"), cards
-        )
-    if kind == "f":
-        wide = data.astype(">f8" if data.itemsize > 4 else ">f4")
-        return EncodedColumn(name, f"{n}{LETTERS[wide.dtype.str[1:]]}", wide, cards)
-    return None
-
-
-def _encode_string(name, data, cards, n):
-    """Strings as ASCII bytes; None for text that is not ASCII."""
-    if data.dtype.kind == "U":
-        try:
-            data = data.astype(f"S{max(data.dtype.itemsize // 4, 1)}")
-        except UnicodeEncodeError:
-            return None
-    width = max(data.dtype.itemsize, 1)
-    data = data.astype(f"S{width}", copy=False)
-    return EncodedColumn(name, f"{n * width}A", data, cards)
-
-
-def number_column(name, values, unit=None):
-    """Encode plain numbers.
-
-    Parameters
-    ----------
-    name : str
-        Name of the column.
-    values : `~numpy.ndarray`
-        Numbers of a type that a file can hold, shape (n_rows,).
-    unit : str, optional
-        Unit as FITS spells it. Default is none.
-
-    Returns
-    -------
-    encoded : `EncodedColumn`
-        Column.
-    """
-    letter = LETTERS[values.dtype.str[1:]]
-    data = values.astype(values.dtype.newbyteorder(">"), copy=False)
-    return EncodedColumn(name, f"1{letter}", data, {"TUNIT": unit} if unit else {})
-
-
-def binary_table(columns, cards, *, name):
-    """Binary table extension.
-
-    Parameters
-    ----------
-    columns : list of `EncodedColumn`
-        Columns, all with the same number of rows.
-    cards : list of str
-        Cards besides those that describe the table.
-    name : str
-        EXTNAME.
-
-    Returns
-    -------
-    header, data : bytes-like
-        Both are padded to FITS blocks.
-    """
-    n_rows = len(columns[0].data)
-    # pickled numbers come back in the order of the machine
-    types = [column.data.dtype.newbyteorder(">") for column in columns]
-    shapes = [column.data.shape[1:] for column in columns]
-    names = [f"f{i}" for i in range(len(columns))]
-    row = np.dtype(list(zip(names, types, shapes, strict=True)))
-    size = n_rows * row.itemsize
-    data = np.zeros(-(-size // BLOCK) * BLOCK, dtype="u1")
-    rows = data[:size].view(row)
-    for i, column in enumerate(columns):
-        rows[f"f{i}"] = column.data
-    description = _description(columns, n_rows, row.itemsize, name)
-    return header_bytes([*description, *cards]), data
-
-
-def _description(columns, n_rows, row_size, name):
-    """Cards that describe a binary table."""
-    cards = {
-        "XTENSION": "BINTABLE",
-        "BITPIX": 8,
-        "NAXIS": 2,
-        "NAXIS1": row_size,
-        "NAXIS2": n_rows,
-        "PCOUNT": 0,
-        "GCOUNT": 1,
-        "TFIELDS": len(columns),
-    }
-    for i, column in enumerate(columns, start=1):
-        cards |= {f"TTYPE{i}": column.name, f"TFORM{i}": column.form}
-        cards |= {f"{key}{i}": value for key, value in column.cards.items()}
-    cards["EXTNAME"] = name
-    return [card_image(key, value) for key, value in cards.items()]
-
-
-PRIMARY = header_bytes(
-    card_image(key, value)
-    for key, value in {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}.items()
-)
-"""Primary HDU without data."""
-
-
-_FORM = re.compile(r"(\d*)([LXBIJKAEDCM])")
-_TYPES = {letter: f">{code}" for code, letter in LETTERS.items()}
-_TYPES |= {"L": "u1", "X": "u1", "A": "S"}
-_KEPT = ("TUNIT", "TNULL", "TSCAL", "TZERO", "TDIM")
-
-
-def read_columns(header, data):
-    """Columns of a binary table as its file holds them, on top of its bytes.
-
-    Parameters
-    ----------
-    header : `~gammapy_mimic.io.cards.Header`
-        Header of the table.
-    data : bytes-like
-        Its data.
-
-    Returns
-    -------
-    columns : dict or None
-        `EncodedColumn` by name. None for a table that is not of the plain kind: with
-        arrays of variable length, columns without a name, or a header that does not
-        fit the data.
-    """
-    try:
-        return _read_columns(header, data)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return None
-
-
-def _read_columns(header, data):
-    fields, columns = [], {}
-    for i in range(1, header["TFIELDS"] + 1):
-        name, form = header[f"TTYPE{i}"].strip(), header[f"TFORM{i}"].strip()
-        if not _is_name(name):
-            raise ValueError("a name that cannot be")
-        number, letter = _FORM.fullmatch(form).groups()
-        number = int(number or 1)
-        cards = {key: header[f"{key}{i}"] for key in _KEPT if f"{key}{i}" in header}
-        columns[name] = (f"{number}{letter}", cards)
-        fields.append((name, *_field(number, letter)))
-    row = np.dtype(fields)
-    if row.itemsize != header["NAXIS1"] or header["PCOUNT"] != 0:
-        raise ValueError("the header does not describe the rows")
-    rows = np.frombuffer(data, row, count=header["NAXIS2"])
-    return {
-        name: EncodedColumn(name, form, rows[name], cards)
-        for name, (form, cards) in columns.items()
-    }
-
-
-def _field(number, letter):
-    """Type and shape of a column's entries."""
-    if letter == "A":
-        return (f"S{number}",)
-    if letter == "X":
-        return "u1", (-(-number // 8),)
-    return (_TYPES[letter],) if number == 1 else (_TYPES[letter], (number,))

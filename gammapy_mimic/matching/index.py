@@ -114,7 +114,7 @@ class Index:
             return u.Unit(own).to(unit)
         except (u.UnitsError, ValueError) as error:
             raise ValueError(
-                f"{self.label}: column {key} is in {str(own)!r}, which is no unit "
+                f"{self.label}: column {key} has the unit {str(own)!r}, not a unit "
                 f"like {unit}"
             ) from error
 
@@ -129,7 +129,7 @@ def as_array(key, values):
         try:
             result[i] = float(value)
         except (TypeError, ValueError):
-            log.debug("%s = %r is no number and counts as missing", key, value)
+            log.debug("%s = %r is not a number and counts as missing", key, value)
     return result
 
 

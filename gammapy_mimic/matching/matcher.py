@@ -1,13 +1,15 @@
 """`DonorMatcher`: which background run can stand in for which target."""
 
 import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from astropy.table import MaskedColumn, Table
 from astropy.time import Time
-from gammapy.data import DataStore
+from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching.assign import assign_sets
@@ -67,7 +69,7 @@ class DonorMatcher:
         Least distance of a donor's pointing from the edge of these. Default is
         2.5 deg.
     exclude : sequence of int, optional
-        OBS_IDs that are no donors. Default is ().
+        OBS_IDs that are not used as donors. Default is ().
     **features
         Tolerances:
 
@@ -111,17 +113,17 @@ class DonorMatcher:
     def __init__(
         self,
         *,
-        tolerances=None,
-        n_mimics=1,
-        relax=(),
-        balance=False,
-        rate_proxy=None,
-        epochs=None,
-        keep_away=None,
-        keep_away_distance=2.5 * u.deg,
-        exclude=(),
-        **features,
-    ):
+        tolerances: Mapping[str, Any] | None = None,
+        n_mimics: int = 1,
+        relax: Sequence[Any] = (),
+        balance: bool = False,
+        rate_proxy: str | Callable[[Observation], Any] | None = None,
+        epochs: Sequence[Any] | None = None,
+        keep_away: Any = None,
+        keep_away_distance: u.Quantity | str = 2.5 * u.deg,
+        exclude: Iterable[int] = (),
+        **features: Any,
+    ) -> None:
         self.tolerances = make_tolerances({**(tolerances or {}), **features})
         self.relax = _relaxation(relax, self.tolerances)
         if not isinstance(n_mimics, int | np.integer) or n_mimics < 1:
@@ -143,7 +145,13 @@ class DonorMatcher:
         self.keep_away_distance = Angle(keep_away_distance)
         self.exclude = [int(obs_id) for obs_id in exclude]
 
-    def run(self, targets, donors, *, skip_broken=False):
+    def run(
+        self,
+        targets: Observations | DataStore | ObservationTable,
+        donors: Observations | DataStore | ObservationTable,
+        *,
+        skip_broken: bool = False,
+    ) -> PairTable:
         """Find the pairs.
 
         Parameters
@@ -166,7 +174,7 @@ class DonorMatcher:
         TypeError
             If targets or donors are none of these.
         ValueError
-            If there is no run, an OBS_ID comes twice, or a run has no pointing,
+            If there are no runs, an OBS_ID is duplicated, or a run has no pointing,
             time or site.
         """
         runs = {}
@@ -186,7 +194,7 @@ class DonorMatcher:
                 "tolerances": {name: float(x) for name, x in tolerances.items()},
                 "relax": [list(step) for step in self.relax],
                 "notes": notes,
-                "left_out": [list(it) for it in runs["targets"].meta["left_out"]],
+                "left_out": [list(item) for item in runs["targets"].meta["left_out"]],
                 **{name: runs_to_json(table) for name, table in runs.items()},
             }
         )
@@ -316,7 +324,7 @@ class DonorMatcher:
 
 
 def _relaxation(relax, tolerances):
-    """Check steps of relaxation: (name, plain number or None)."""
+    """Check steps of relaxation: (name, number or None)."""
     steps = []
     for item in [relax] if isinstance(relax, str) else relax:
         name, value = (item, None) if isinstance(item, str) else item

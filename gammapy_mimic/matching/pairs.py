@@ -1,10 +1,13 @@
 """Pairs of target and donor, with the reasons why others were rejected."""
 
 import json
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from gammapy.data import DataStore, Observations
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from gammapy_mimic.matching.cuts import FEATURES, Cuts
 from gammapy_mimic.matching.index import UNITS
@@ -52,42 +55,43 @@ class PairTable(Table):
     """
 
     @property
-    def targets(self):
+    def targets(self) -> Table:
         """Features of all targets as a `~astropy.table.Table`."""
         return _runs_from_json(self.meta["targets"])
 
     @property
-    def donors(self):
+    def donors(self) -> Table:
         """Features of all possible donors as a `~astropy.table.Table`."""
         return _runs_from_json(self.meta["donors"])
 
     @property
-    def n_sets(self):
+    def n_sets(self) -> int:
         """Number of mimic sets (int)."""
         return int(self.meta["n_mimics"])
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """What was left out of the comparison (list of str)."""
         return list(self.meta["notes"])
 
     @property
-    def left_out(self):
+    def left_out(self) -> dict[int, str]:
         """Targets that could not be compared at all, and why (dict of int to str)."""
         return {int(obs_id): str(why) for obs_id, why in self.meta.get("left_out", [])}
 
     @property
-    def missing(self):
+    def missing(self) -> list[int]:
         """Targets without a donor in any set (list of int)."""
-        found = self["TARGET_OBS_ID"][~self._no_donor]
+        found = self["TARGET_OBS_ID"][self.has_donor]
         return sorted({int(i) for i in self["TARGET_OBS_ID"]} - {int(i) for i in found})
 
     @property
-    def _no_donor(self):
-        return np.ma.getmaskarray(np.ma.asarray(self["DONOR_OBS_ID"]))
+    def has_donor(self) -> np.ndarray:
+        """Whether each row has a donor (array of bool)."""
+        return ~np.ma.getmaskarray(np.ma.asarray(self["DONOR_OBS_ID"]))
 
     @property
-    def rejected(self):
+    def rejected(self) -> Table:
         """Every cut that some pair of target and donor failed.
 
         A `~astropy.table.Table` with TARGET_OBS_ID, DONOR_OBS_ID, CUT, the values
@@ -96,7 +100,7 @@ class PairTable(Table):
         """
         return self.why()
 
-    def why(self, *, target=None, donor=None):
+    def why(self, *, target: int | None = None, donor: int | None = None) -> Table:
         """Select the rows of `rejected` for one target or one donor.
 
         Parameters
@@ -112,7 +116,7 @@ class PairTable(Table):
         Raises
         ------
         ValueError
-            If no such run took part.
+            If the run is neither a target nor a donor.
         """
         targets, donors = self.targets, self.donors
         cuts = Cuts(targets, donors, self.meta["tolerances"])
@@ -134,7 +138,7 @@ class PairTable(Table):
         return table[np.lexsort([table["DONOR_OBS_ID"], table["TARGET_OBS_ID"]])]
 
     @property
-    def cut_flow(self):
+    def cut_flow(self) -> Table:
         """How many donors of each target fall to which cut.
 
         A `~astropy.table.Table` with one row for each target: TARGET_OBS_ID, DONORS
@@ -145,7 +149,7 @@ class PairTable(Table):
         targets, donors = self.targets, self.donors
         cuts = Cuts(targets, donors, self.meta["tolerances"])
         columns = np.arange(len(donors))
-        counts = {name: [] for name in cuts.tolerances}
+        counts: dict[str, list] = {name: [] for name in cuts.tolerances}
         left = []
         for row in range(len(targets)):
             alive = np.ones(len(donors), dtype=bool)
@@ -164,7 +168,7 @@ class PairTable(Table):
         return table
 
     @property
-    def set_summary(self):
+    def set_summary(self) -> Table:
         """Pairs, mean distance and mean differences of each mimic set.
 
         A `~astropy.table.Table` with MIMIC_SET, PAIRS, and the means of DISTANCE,
@@ -173,7 +177,7 @@ class PairTable(Table):
         names = [name for name in self.colnames if name.startswith("DELTA_")]
         rows = []
         for number in range(self.n_sets):
-            part = self[(self["MIMIC_SET"] == number) & ~self._no_donor]
+            part = self[(self["MIMIC_SET"] == number) & self.has_donor]
             row = {"MIMIC_SET": number, "PAIRS": len(part)}
             for name in ("DISTANCE", *names, "RATE_RATIO"):
                 row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
@@ -181,7 +185,7 @@ class PairTable(Table):
         units = {name: self[name].unit for name in names if self[name].unit}
         return Table(rows, units=units)
 
-    def summary(self):
+    def summary(self) -> str:
         """Say what was found, and for targets without donor why.
 
         Returns
@@ -211,7 +215,14 @@ class PairTable(Table):
             lines.append(text)
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
-    def to_observations(self, targets, donors, *, mimic_set=0, **kwargs):
+    def to_observations(
+        self,
+        targets: Observations | DataStore,
+        donors: Observations | DataStore,
+        *,
+        mimic_set: int = 0,
+        **kwargs: Any,
+    ) -> tuple[Observations, Observations]:
         """Get the observations of one set, pair by pair.
 
         For tools that want ready pairs of ON and OFF observations.
@@ -234,17 +245,26 @@ class PairTable(Table):
         Raises
         ------
         ValueError
-            If there is no such set or a run is not among the observations.
+            If the set does not exist or a run is not among the observations.
         """
         if mimic_set not in range(self.n_sets):
             raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
-        keep = (self["MIMIC_SET"] == mimic_set) & ~self._no_donor
-        return tuple(
-            _look_up(data, [int(i) for i in self[column][keep]], kwargs)
-            for data, column in ((targets, "TARGET_OBS_ID"), (donors, "DONOR_OBS_ID"))
+        keep = (self["MIMIC_SET"] == mimic_set) & self.has_donor
+        target_ids, donor_ids = (
+            [int(obs_id) for obs_id in self[column][keep]]
+            for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")
         )
+        found = _look_up(targets, target_ids, kwargs)
+        return found, _look_up(donors, donor_ids, kwargs)
 
-    def plot(self, ax=None, *, mimic_set=None, letters=None, **kwargs):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        mimic_set: int | None = None,
+        letters: bool | None = None,
+        **kwargs: Any,
+    ) -> Axes:
         """Draw targets against donors; see `peek`.
 
         Parameters
@@ -268,7 +288,7 @@ class PairTable(Table):
 
         return plot_pairs(self, ax, mimic_set=mimic_set, letters=letters, **kwargs)
 
-    def peek(self, figsize=(11, 6)):
+    def peek(self, figsize: tuple[float, float] = (11, 6)) -> Figure:
         """Quick look: distance as colour, chosen pairs ringed, reasons as letters.
 
         Parameters

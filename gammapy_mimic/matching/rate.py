@@ -1,8 +1,11 @@
 """Event rates of runs as a measure of the atmosphere and the instrument."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
+from gammapy.data import Observation
 
 from gammapy_mimic.sky.astrometry import interpolated_astrom
 from gammapy_mimic.sky.geometry import Circles, offset_azimuth
@@ -16,7 +19,7 @@ class OuterRate:
 
     Most events far from the pointing are background, whatever the target is. Their
     rate follows the state of the atmosphere and of the telescopes, which vary more
-    than zenith angle and muon efficiency tell.
+    than zenith angle and muon efficiency show.
 
     Parameters
     ----------
@@ -40,11 +43,11 @@ class OuterRate:
     def __init__(
         self,
         *,
-        offset_min=2 * u.deg,
-        offset_max=10 * u.deg,
-        sources=None,
-        theta=0.3 * u.deg,
-    ):
+        offset_min: u.Quantity = 2 * u.deg,
+        offset_max: u.Quantity = 10 * u.deg,
+        sources: Any = None,
+        theta: u.Quantity = 0.3 * u.deg,
+    ) -> None:
         self.offset_min = Angle(offset_min)
         self.offset_max = Angle(offset_max)
         if not 0 * u.deg <= self.offset_min < self.offset_max:
@@ -62,7 +65,7 @@ class OuterRate:
             f"{number} source{'' if number == 1 else 's'})"
         )
 
-    def __call__(self, observation):
+    def __call__(self, observation: Observation) -> u.Quantity:
         """Rate of one run.
 
         Parameters

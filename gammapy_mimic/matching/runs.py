@@ -184,7 +184,7 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
     TypeError
         If ``data`` is none of these.
     ValueError
-        If a run has no OBS_ID, time, pointing or site, or an OBS_ID comes twice.
+        If a run has no OBS_ID, time, pointing or site, or an OBS_ID is duplicated.
     """
     is_store = isinstance(data, DataStore)
     table = data.obs_table if is_store else data
@@ -196,7 +196,7 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
             "Observations"
         ) from None
     if number == 0:
-        raise ValueError(f"{argument}: there is no run in it")
+        raise ValueError(f"{argument}: has no runs")
     if isinstance(table, Table):
         index = Index(table, data.hdu_table if is_store else None)
         runs, location = from_index(index, wanted)

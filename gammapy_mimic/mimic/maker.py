@@ -7,27 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import EarthLocation, SkyCoord
-from gammapy.data import EventList, Observation, ObservationMetaData, Observations
+from astropy.coordinates import EarthLocation
+from gammapy.data import Observation, Observations
 from gammapy.irf import FoVAlignment
 from gammapy.makers import Maker
-from gammapy.utils.fits import HDULocation
 
-from gammapy_mimic.data import compat
-from gammapy_mimic.data.gti import first_of, in_scale, moved_gti, overlap, spread_times
-from gammapy_mimic.data.run import Run, check_run, gti_seconds, plain_run
+from gammapy_mimic.data import check_events, compat, read_run, to_observation
+from gammapy_mimic.data.gti import first_of, overlap, spread_times
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
-from gammapy_mimic.io.gadf import header_reference, same_reference, seconds_since
+from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.gadf import same_reference, seconds_since
 from gammapy_mimic.mimic.background import turn_background
 from gammapy_mimic.mimic.provenance import mimic_header
-from gammapy_mimic.sky.astrometry import tt_days
-from gammapy_mimic.sky.camera import Pointing
-from gammapy_mimic.sky.events import (
-    EventPositions,
-    check_events,
-    event_positions,
-    move_events,
-)
+from gammapy_mimic.sky.positions import EventPositions
 
 __all__ = ["MimicMaker"]
 
@@ -131,11 +123,11 @@ class MimicMaker(Maker):
         scrambler=None,
         random_state=None,
     ):
-        self.alignment = _choice("alignment", alignment)
+        self.alignment = check_choice("alignment", alignment, _CHOICES["alignment"])
         self._alignment = FoVAlignment[self.alignment.upper()]
-        self.time = _choice("time", time)
-        self.background = _choice("background", background)
-        self.irfs = _choice("irfs", irfs)
+        self.time = check_choice("time", time, _CHOICES["time"])
+        self.background = check_choice("background", background, _CHOICES["background"])
+        self.irfs = check_choice("irfs", irfs, _CHOICES["irfs"])
         self.crop = bool(crop)
         self.allow_other_telescope = bool(allow_other_telescope)
         if scrambler is not None and not callable(getattr(scrambler, "run", None)):
@@ -173,105 +165,44 @@ class MimicMaker(Maker):
         _check_is_run("target", target)
         _check_is_run("donor", donor)
         seed = self._pair_seed(target, donor, mimic_set)
-        plain = plain_run(target, with_events=False), plain_run(donor)
-        if None in plain:
-            target, donor = self._read(target, donor)
-            return self._mimic_in_memory(target, self._scramble(donor, seed), seed)
-        check_run(plain[1])
-        self._check_pair(*plain)
-        target, donor = compat.read_once(target), compat.read_once(donor)
-        donor = self._scramble(donor, seed)
-        plain = plain[0], plain_run(donor)
-        if None in plain:  # a scrambler that works with gammapy's objects
-            return self._mimic_in_memory(target, donor, seed)
-        mimic = self._move_run(*plain)
-        header = self._header(*plain, mimic, seed)
-        return compat.lazy_observation(
-            replace(mimic, header=header, header_is_final=True),
-            bkg=self.make_background(target, donor),
-            **self.make_irfs(target, donor),
+        target_run, run = _with_location(
+            _read("target", target, with_events=False), _read("donor", donor)
         )
-
-    def _read(self, target, donor):
-        """Read runs of any kind, with gammapy's objects, and check them."""
-        # each access to a part of a run on disk reads it anew: read once, and of the
-        # target's events nothing but the header
-        events = compat.events_location(target) or target.events
-        target = compat.new_observation(target, events=events)
-        donor = compat.new_observation(donor)
-        _check_parts("target", target)
-        _check_parts("donor", donor)
-        target, donor = _with_location(target, donor)
-        if donor.events is None:
-            raise ValueError(f"donor run {donor.obs_id} has no events")
-        check_events(donor)
-        self._check_pair(Run.from_observation(target), Run.from_observation(donor))
-        return target, donor
-
-    def _mimic_in_memory(self, target, donor, seed):
-        """Make a mimic of gammapy's objects."""
-        target_run, donor_run = (
-            Run.from_observation(target),
-            Run.from_observation(donor),
-        )
-        reference = _time_reference(target_run, donor_run)
-        gti = self._make_gti(target, donor, reference)
-        events = self._select_events(target, donor, gti)
-        position = event_positions(events.table)
-        place = position.ra.deg, position.dec.deg
-        _, new = self._move(
-            Run.from_observation(donor, events), target_run, donor_run, *place
-        )
-        events = move_events(
-            events,
-            SkyCoord(new.lon_deg, new.lat_deg, unit="deg"),
-            source=donor,
-            destination=target,
-            time=in_scale(events.time + self._shift(target, donor), reference),
-            known=self._alignment,
-            keep_unknown=self.alignment == "altaz",
-        )
-        mimic = replace(
-            target_run,
-            reference=reference,
-            tt=tt_days(reference),
-            gti_s=gti_seconds(gti, reference),
-            gti_reference=reference,
-            ontime_s=float(gti.time_sum.to_value("s")),
-            deadtime_fraction=donor_run.deadtime_fraction,
-            seconds=np.atleast_1d(seconds_since(events.time, reference)),
-        )
-        events.table.meta = self._header(target_run, donor_run, mimic, seed)
-        return Observation(
-            obs_id=target.obs_id,
-            meta=ObservationMetaData.from_header(events.table.meta),
-            gti=gti,
-            events=events,
-            pointing=target.pointing,
-            location=target.observatory_earth_location,
-            bkg=self.make_background(target, donor),
+        check_events(run)
+        self._check_pair(target_run, run)
+        if self.scrambler is not None:
+            donor = self._scramble(to_observation(run, **compat.irfs(donor)), seed)
+            run = replace(_read("donor", donor), pointing=run.pointing)
+        mimic = self._move_run(target_run, run)
+        settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
+        header = mimic_header(target_run, run, mimic, settings=settings, seed=seed)
+        return to_observation(
+            replace(mimic, header=header),
+            bkg=self._background(target, donor, target_run, run),
             **self.make_irfs(target, donor),
         )
 
     def _move_run(self, target, donor):
-        """Make a mimic of plain numbers, which still lacks its header."""
-        gti_s, ontime_s, run = donor.good_s - donor.start_s, donor.ontime_s, donor
-        if self.crop and target.ontime_s < ontime_s:
-            gti_s, ontime_s = first_of(gti_s, target.ontime_s), target.ontime_s
+        """Make a mimic, which still lacks its header."""
+        gti_s, run = donor.gti_s - donor.start_s, donor
+        if self.crop and target.ontime_s < donor.ontime_s:
+            gti_s = first_of(gti_s, target.ontime_s)
             run = donor[donor.seconds - donor.start_s < gti_s[1].max()]
+        # counted from the start, so that no digit is lost
+        elapsed, origin = run.seconds - donor.start_s, donor.origin(donor.start_s)
+        place = run.values("RA"), run.values("DEC")
+        old = EventPositions(donor.pointing, origin, elapsed, *place)
         start_s = self._start_s(target, donor)
-        old, new = self._move(run, target, donor, *map(run.values, ("RA", "DEC")))
+        new = old.moved(target.pointing, target.origin(start_s), self._alignment)
+        # columns in the camera that follow no known convention stay right
         is_kept = self.alignment == "altaz"
         return replace(
             run.moved(old, new, known=self._alignment, keep_unknown=is_kept),
             obs_id=target.obs_id,
             reference=target.reference,
-            tt=target.tt,
             gti_s=gti_s + start_s,
-            gti_reference=target.reference,
-            ontime_s=ontime_s,
             pointing=target.pointing,
-            seconds=new.seconds + start_s,
+            seconds=elapsed + start_s,
         )
 
     def _start_s(self, target, donor):
@@ -281,20 +212,6 @@ class MimicMaker(Maker):
         if same_reference(donor.reference, target.reference):
             return donor.start_s
         return donor.start_s + seconds_since(donor.reference, target.reference)
-
-    def _move(self, run, target, donor, lon_deg, lat_deg):
-        """Positions of the events in the sky of the donor, and in that of the mimic."""
-        # counted from the start, so that no digit is lost
-        elapsed = run.seconds - donor.start_s
-        old = EventPositions(
-            donor.pointing, donor.origin(donor.start_s), elapsed, lon_deg, lat_deg
-        )
-        origin = target.origin(self._start_s(target, donor))
-        return old, old.moved(target.pointing, origin, self._alignment)
-
-    def _header(self, target, donor, mimic, seed):
-        settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
-        return mimic_header(target, donor, mimic, settings=settings, seed=seed)
 
     def run_pairs(self, targets, donors, pairs, *, mimic_set=None):
         """Make the mimics of a table of pairs.
@@ -339,8 +256,7 @@ class MimicMaker(Maker):
             `~gammapy.data.Observation`; where nothing was changed, the place on disk.
         """
         giver, other = (donor, target) if self.irfs == "donor" else (target, donor)
-        names = ("aeff", "edisp", "psf", "rad_max")
-        irfs = {name: compat.irf_or_location(giver, name) for name in names}
+        irfs = {name: compat.irf(giver, name) for name in compat.IRFS if name != "bkg"}
         cards = compat.irf_keywords(giver, "aeff")
         limits = _common_energy_range(giver, other)
         if cards is not None and limits != {key: cards.get(key) for key in limits}:
@@ -363,58 +279,37 @@ class MimicMaker(Maker):
             the donor's events where its alignment is not the one in which they
             keep their place. None if the run has none.
         """
+        runs = (read_run(run, with_events=False) for run in (target, donor))
+        return self._background(target, donor, *_with_location(*runs))
+
+    def _background(self, target, donor, target_run, donor_run):
         giver = donor if self.background == "donor" else target
-        held = compat.irf_or_location(giver, "bkg")
+        held = compat.irf(giver, "bkg")
         # None for a radially symmetric model
         alignment = None if held is None else compat.background_alignment(giver)
         is_mirrored = alignment == FoVAlignment.REVERSE_LON_RADEC
         own = FoVAlignment.RADEC if is_mirrored else alignment
         if self.background == "donor" and own not in (None, self._alignment):
             model = compat.to_gadf_alignment(compat.background(giver))
-            angle = self._orientation_differences(own, target, donor)
+            angle = self._orientation_differences(own, target_run, donor_run)
             return turn_background(model, angle)
-        if is_mirrored:
-            return compat.mirrored(giver)
-        if held is None or isinstance(held, HDULocation):
-            return held
-        return compat.to_gadf_alignment(compat.background(giver))
+        return compat.mirrored(giver) if is_mirrored else held
 
     def _orientation_differences(self, alignment, target, donor):
         """By how much the transfer turns places given in another alignment.
 
         At times spread over the donor's good time: the orientation changes in a run.
         """
-        time = spread_times(donor.gti)
-        seconds = (time - time[0]).to_value("s")
-        origins = [
-            tt_days(start) for start in (time[0], time[0] + self._shift(target, donor))
-        ]
-        pointings = [Pointing.from_observation(run) for run in (donor, target)]
+        seconds = spread_times(donor.gti_s) - donor.start_s
+        origin = donor.origin(donor.start_s)
         # on the latitude axis, at 90 deg from that of longitude
         probe = EventPositions.from_fov(
-            pointings[0], origins[0], seconds, (0.0, 1.0), alignment
+            donor.pointing, origin, seconds, (0.0, 1.0), alignment
         )
-        moved = probe.moved(pointings[1], origins[1], self._alignment)
+        origin = target.origin(self._start_s(target, donor))
+        moved = probe.moved(target.pointing, origin, self._alignment)
         lon, lat = np.radians(moved.fov_deg(alignment))
         return np.arctan2(np.sin(lat), np.sin(lon) * np.cos(lat)) * u.rad - 90 * u.deg
-
-    def _shift(self, target, donor):
-        if self.time == "donor":
-            return 0 * u.s
-        return target.gti.time_start.min() - donor.gti.time_start.min()
-
-    def _make_gti(self, target, donor, reference):
-        ontime = target.gti.time_sum if self.crop else None
-        shift = self._shift(target, donor)
-        return moved_gti(donor.gti, shift, reference=reference, ontime=ontime)
-
-    def _select_events(self, target, donor, gti):
-        """Donor's events; with ``crop`` only those before the mimic's end."""
-        events = donor.events
-        end = gti.time_stop.max() - self._shift(target, donor)
-        if not self.crop or end >= donor.gti.time_stop.max():
-            return events
-        return EventList(events.table[events.time < end], meta=events.meta)
 
     def _pair_seed(self, target, donor, mimic_set):
         if self._seed is None:
@@ -427,7 +322,7 @@ class MimicMaker(Maker):
     def _check_pair(self, target, donor):
         # of the target only the sum of its good time matters, if at all
         for role, run in (("donor", donor), ("target", target))[: 1 + self.crop]:
-            if overlap(run.good_s):
+            if overlap(run.gti_s):
                 raise ValueError(
                     f"{role} run {run.obs_id} has good time intervals (GTI) that "
                     "overlap: their time would count twice"
@@ -486,44 +381,28 @@ def _check_is_run(role, run):
         raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
 
 
-def _check_parts(role, run):
-    for part in ("gti", "pointing"):
-        if getattr(run, part) is None:
-            raise ValueError(f"{role} run {run.obs_id} has no {part}")
-    if len(run.gti.table) == 0:
-        raise ValueError(f"{role} run {run.obs_id} has an empty GTI table")
-    if not np.all(run.gti.time_stop > run.gti.time_start):
-        raise ValueError(
-            f"{role} run {run.obs_id} has a good time interval (GTI) that does not end "
-            "after it starts"
-        )
-
-
-def _choice(name, value):
-    if value not in _CHOICES[name]:
-        allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    return value
+def _read(role, run, **options):
+    """Read a run; errors say in which role it is."""
+    try:
+        return read_run(run, **options)
+    except ValueError as error:
+        raise ValueError(f"{role} {error}") from error
 
 
 def _with_location(target, donor):
     """Both runs; one that has no location stands where the other one does."""
-    sites = [run.observatory_earth_location for run in (target, donor)]
-    known = [site for site in sites if site is not None]
-    if not known:
+    site = donor.pointing.site if target.pointing.site is None else target.pointing.site
+    if site is None:
         raise ValueError(
             f"neither target run {target.obs_id} nor donor run {donor.obs_id} has a "
             "location: set GEOLON, GEOLAT and ALTITUDE"
         )
-    if len(known) == 2:
-        return target, donor
-    return [compat.new_observation(run, location=known[0]) for run in (target, donor)]
-
-
-def _time_reference(target, donor):
-    """Take the reference time of the target's header, if it has one."""
-    given = (header_reference(run.header) for run in (target, donor))
-    return next(filter(None, given), target.reference)
+    return [
+        run
+        if run.pointing.site is not None
+        else replace(run, pointing=replace(run.pointing, site=site))
+        for run in (target, donor)
+    ]
 
 
 def _common_energy_range(*runs):

@@ -3,8 +3,14 @@
 import numpy as np
 
 from gammapy_mimic import __version__
+from gammapy_mimic.data.keywords import (
+    LIVETIME_RTOL,
+    TIME_TOLERANCE_S,
+    events_keywords,
+    isot,
+    keep_equal,
+)
 from gammapy_mimic.io import gadf
-from gammapy_mimic.io.cards import as_dict
 
 __all__ = ["mimic_header"]
 
@@ -20,7 +26,7 @@ _TARGET_KEYS = (
 )
 
 # What describes the donor's file and is wrong for any other one. The time and
-# date cards, the pointing and the location are computed anew.
+# date cards, the pointing and the location are computed again.
 _DONOR_FILE_KEYS = (
     "CHECKSUM",
     "CREATED",
@@ -67,11 +73,14 @@ def mimic_header(target, donor, mimic, *, settings, seed=None):
     header : dict
         Cards, to be used as ``events.table.meta``.
     """
-    donor_header, target_header = as_dict(donor.header), target.header
+    donor_header, target_header = donor.header, target.header
     dropped = {*_TARGET_KEYS, *_DONOR_FILE_KEYS}
     header = {k: v for k, v in donor_header.items() if k not in dropped}
     header.update({k: target_header[k] for k in _TARGET_KEYS if k in target_header})
-    header.update(gadf.events_keywords(mimic, header=target_header))
+    header.update(events_keywords(mimic, header=target_header))
+    # the donor's, without the rounding that shifted times bring
+    good = {"ONTIME": TIME_TOLERANCE_S, "LIVETIME": LIVETIME_RTOL * mimic.ontime_s}
+    header = keep_equal(header, donor_header, good)
     header["RADECSYS"], header["EQUINOX"] = "ICRS", 2000.0
     header["HDUVERS"], header["HDUDOC"] = gadf.HDUVERS, gadf.HDUDOC
     header["CREATOR"] = gadf.CREATOR
@@ -91,7 +100,7 @@ def _provenance_cards(donor, settings, seed):
         ("MIM_DAZ", "MIM_DALT") if donor.pointing.drifts else ("MIM_DRA", "MIM_DDEC")
     )
     cards |= zip(names, (donor.pointing.lon_deg, donor.pointing.lat_deg), strict=True)
-    (cards["MIM_DTST"],) = gadf.isot(donor, [donor.start_s], scale="utc")
+    (cards["MIM_DTST"],) = isot(donor, [donor.start_s], scale="utc")
     cards["MIM_ALGN"] = settings["alignment"]
     cards["MIM_TIME"] = settings["time"]
     cards["MIM_BKG"] = settings["background"]

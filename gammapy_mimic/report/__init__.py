@@ -1,6 +1,6 @@
-"""The report of a campaign: one HTML file that says what the mimics tell.
+"""The report of a campaign: one HTML file with the results of its mimics.
 
-`measure` gathers the numbers, `figures` draws them, `page` writes them down.
+`measure` computes the numbers, `figures` draws them, `page` writes the HTML.
 """
 
 from gammapy_mimic.report.measure import Campaign

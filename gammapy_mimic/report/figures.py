@@ -1,8 +1,11 @@
 """Figures of a report."""
 
+from collections.abc import Iterator
+
 from matplotlib.figure import Figure
 
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
+from gammapy_mimic.report.measure import Campaign, Measurement
 from gammapy_mimic.scramble.residuals import scramble_seed
 
 __all__ = ["draw_figures"]
@@ -11,7 +14,9 @@ MAX_PAIRS = 6
 MAX_SCRAMBLED = 3
 
 
-def draw_figures(campaign, found):
+def draw_figures(
+    campaign: Campaign, found: Measurement
+) -> Iterator[tuple[str, str, Figure]]:
     """Draw all figures.
 
     Parameters
@@ -28,11 +33,9 @@ def draw_figures(campaign, found):
     figure : `~matplotlib.figure.Figure`
         Figure.
     """
-    yield (
-        "pairs",
-        "Targets and donors, with the distance of each pair.",
-        _pairs(campaign),
-    )
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    campaign.pairs.plot(ax=figure.add_subplot())
+    yield "pairs", "Targets and donors, with the distance of each pair.", figure
     caption = "Significance at the position of interest in each mimic set"
     caption += "." if found.target is None else ", and in the targets (line)."
     yield "position", caption, found.at_position.peek()
@@ -52,12 +55,6 @@ def draw_figures(campaign, found):
         caption = f"Mimic of run {obs_id} and its donor, in the camera."
         yield f"field_{obs_id}", caption, check.peek()
     yield from _runs(campaign)
-
-
-def _pairs(campaign):
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    campaign.pairs.plot(ax=figure.add_subplot())
-    return figure
 
 
 def _runs(campaign):

@@ -1,22 +1,26 @@
-"""What a report tells: numbers of all mimic sets, one set at a time."""
+"""The numbers of a report, computed one mimic set at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table, vstack
-from gammapy.data import Observations
+from astropy.table import vstack
+from gammapy.data import DataStore, Observation, Observations
 from regions import CircleSkyRegion
 
 from gammapy_mimic.campaign.folder import CampaignFolder, checksum
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.checks.opening import HDU_INDEX, open_store
+from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.validation import (
@@ -48,7 +52,7 @@ class Campaign:
     """Names of mimic sets that have donors, but are not there."""
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: PathLike) -> Self:
         """Read the files of a folder.
 
         Parameters
@@ -64,7 +68,7 @@ class Campaign:
         Raises
         ------
         ValueError
-            If the folder is no campaign's, or holds no mimic set.
+            If the folder is not that of a finished campaign or has no mimic set.
         """
         path = Path(path)
         for name in ("config.yaml", "pairs.ecsv", "provenance.yaml"):
@@ -80,29 +84,29 @@ class Campaign:
         _check_files(path, sets, provenance)
         return cls(path, config, pairs, provenance, sets, missing)
 
-    def observations(self, number):
+    def observations(self, number: int) -> Observations:
         """Open the mimics of a set."""
         store = open_store(self.sets[number])
         mimics = store.get_observations(required_irf="all-optional")
         # errors name the file
         return Observations([read_once(mimic) for mimic in mimics])
 
-    def runs(self):
+    def runs(self) -> Iterator[Observation]:
         """Give all mimics of all sets, one at a time."""
         for number in self.sets:
             yield from self.observations(number)
 
     @cached_property
-    def donors(self):
+    def donors(self) -> DataStore:
         """Data store of the donors."""
         return select_donors(self.config.mimic.donors, self.config.observations)
 
-    def donor(self, mimic):
+    def donor(self, mimic: Observation) -> Observation:
         """Open the donor of a mimic."""
         obs_id = mimic.events.table.meta["MIM_DON"]
         return read_once(self.donors.obs(obs_id, required_irf="all-optional"))
 
-    def targets(self):
+    def targets(self) -> Observations:
         """Open the targets themselves; to be used for an unblinded report only."""
         store = select_targets(self.config.observations).store
         ids = [int(obs_id) for obs_id in store.obs_table["OBS_ID"]]
@@ -110,7 +114,7 @@ class Campaign:
         return Observations([read_once(target) for target in targets])
 
     @property
-    def position(self):
+    def position(self) -> SkyCoord:
         """Position of interest: centre of the analysis, or object of the targets."""
         sky = self.config.datasets.geom.wcs.skydir
         if sky.lon is not None:
@@ -119,10 +123,10 @@ class Campaign:
         return first.meta.target.position.icrs
 
     @property
-    def geometry(self):
+    def geometry(self) -> dict[str, Any]:
         """Energy edges and largest offset of the analysis, or defaults."""
         axis = self.config.datasets.geom.axes.energy
-        edges = ENERGY_EDGES
+        edges: Any = ENERGY_EDGES
         if axis.min is not None:
             edges = np.geomspace(axis.min, axis.max, axis.nbins + 1)
         offset = self.config.datasets.safe_mask.parameters.get("offset_max", OFFSET_MAX)
@@ -131,24 +135,27 @@ class Campaign:
 
 def _sets(path, pairs):
     """Find number and folder of the mimic sets, and the names of missing ones."""
-    paired = ~np.ma.getmaskarray(np.ma.asarray(pairs["DONOR_OBS_ID"]))
-    numbers = sorted({int(number) for number in pairs["MIMIC_SET"][paired]})
+    numbers = sorted({int(number) for number in pairs["MIMIC_SET"][pairs.has_donor]})
     folder = CampaignFolder(path)
     stores = {number: folder.store_path(number) for number in numbers}
-    found = {k: it for k, it in stores.items() if (it / HDU_INDEX).is_file()}
+    found = {
+        number: store
+        for number, store in stores.items()
+        if (store / HDU_INDEX).is_file()
+    }
     if not found:
-        raise ValueError(f"{path} holds no mimic set")
-    return found, [it.name for number, it in stores.items() if number not in found]
+        raise ValueError(f"{path} has no mimic set")
+    return found, [store.name for n, store in stores.items() if n not in found]
 
 
 def _check_files(path, sets, provenance):
-    """Raise an error for a mimic that is not as the campaign has written it."""
+    """Raise an error for a mimic that was changed after the campaign wrote it."""
     names = {store.name for store in sets.values()}
     for name, file, sha256 in mimic_files(provenance):
         if name in names and checksum(path / name / file) != sha256:
             raise ValueError(
-                f"{path / name / file} is not as it was written, by its checksum in "
-                "provenance.yaml; gammapy-mimic run makes it again"
+                f"{path / name / file} was changed after it was written (its checksum "
+                "is in provenance.yaml); gammapy-mimic run makes it again"
             )
 
 
@@ -158,23 +165,25 @@ class Measurement:
 
     position: SkyCoord
     distributions: dict = field(default_factory=dict)
-    at_position: TargetSignificance = None
-    systematic: object = None
-    residuals: Table = None
+    at_position: Any = None
+    systematic: Any = None
+    residuals: Any = None
     checks: dict = field(default_factory=dict)
 
     @property
-    def significances(self):
+    def significances(self) -> np.ndarray:
         """Significance at the position in each mimic set."""
         return self.at_position.mimics
 
     @property
-    def target(self):
+    def target(self) -> float | None:
         """Significance of the targets; None in a blinded report."""
         return self.at_position.target
 
 
-def measure(campaign, *, unblind=False, n_toys=30):
+def measure(
+    campaign: Campaign, *, unblind: bool = False, n_toys: int = 30
+) -> Measurement:
     """Measure on all mimic sets of a campaign.
 
     Parameters
@@ -193,8 +202,7 @@ def measure(campaign, *, unblind=False, n_toys=30):
     """
     position, geometry = campaign.position, campaign.geometry
     found = Measurement(position)
-    # first what takes little time, to find out whether donors can be read and whether
-    # there are counts enough
+    # the quick parts first: they fail early if donors cannot be read or counts are few
     found.checks = _checks(campaign)
     edges = [0, 1] * geometry["offset_max"]
     found.systematic = background_systematic(
@@ -214,7 +222,9 @@ def measure(campaign, *, unblind=False, n_toys=30):
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
-    found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
+    found.residuals = vstack(
+        [table for table in residuals if len(table)] or residuals[:1]
+    )
     target = _of_target(campaign, position, geometry) if unblind else None
     found.at_position = TargetSignificance(np.array(single), target)
     return found
@@ -233,4 +243,6 @@ def _of_target(campaign, position, geometry):
 def _checks(campaign):
     """Field checks of the pairs of the first set."""
     mimics = campaign.observations(next(iter(campaign.sets)))
-    return {it.obs_id: field_checks(campaign.donor(it), it) for it in mimics}
+    return {
+        mimic.obs_id: field_checks(campaign.donor(mimic), mimic) for mimic in mimics
+    }

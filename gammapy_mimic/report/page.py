@@ -1,4 +1,4 @@
-"""The HTML page of a report: words, tables and pictures in one file."""
+"""The HTML page of a report: text, tables and figures in one file."""
 
 import base64
 import html
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
 from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
@@ -32,7 +33,13 @@ _HESS = (
 )
 
 
-def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
+def write_report(
+    folder: PathLike,
+    *,
+    unblind: bool = False,
+    overwrite: bool = False,
+    n_toys: int = 30,
+) -> Path:
     """Write the report of a campaign.
 
     Parameters
@@ -56,7 +63,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
     Raises
     ------
     ValueError
-        If the folder is no finished campaign, or a run has no background model.
+        If the folder is not a finished campaign, or a run has no background model.
     FileExistsError
         If there is a report already and ``overwrite`` is False.
     """
@@ -66,7 +73,7 @@ def write_report(folder, *, unblind=False, overwrite=False, n_toys=30):
         raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
     if campaign.missing:
         log.warning(
-            "%s: %s not there, the report is on the other mimic sets",
+            "%s: %s missing; the report is on the other mimic sets",
             *(folder, ", ".join(campaign.missing)),
         )
     figures = Path(folder) / "figures"
@@ -106,7 +113,11 @@ def _page(campaign, found, pictures):
         pictures.pop("pairs"),
         "<h2>Significance of an empty sky</h2>",
         pictures.pop("position"),
-        *(_distribution(*item, pictures) for item in found.distributions.items()),
+        *(
+            f"<h3>Mimic set {number}</h3>{_table(distribution.table)}"
+            f"{pictures.pop(f'significance_{number:03d}')}"
+            for number, distribution in found.distributions.items()
+        ),
         "<h2>Systematic error of the background</h2>",
         _table(found.systematic.table),
         pictures.pop("systematic"),
@@ -128,7 +139,7 @@ def _page(campaign, found, pictures):
 
 def _summary(campaign, found):
     """Paragraph with all headline numbers, as for a paper."""
-    rows = [it.table[0] for it in found.distributions.values()]
+    rows = [distribution.table[0] for distribution in found.distributions.values()]
     mean, width = (
         np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
     )
@@ -145,7 +156,7 @@ def _summary(campaign, found):
         f"Relative to Poisson toys, their significance maps have means of "
         f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} to "
         f"{width.max():.2f}. Counts over predicted background are "
-        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} in the mean; they scatter "
+        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on average; they scatter "
         f"from run to run by {level['RMS']:.1%}, of which {level['POISSON']:.1%} are "
         f"Poisson: an intrinsic systematic of {level['SYSTEMATIC']:.1%} ± "
         f"{level['SYSTEMATIC_ERR']:.1%}."
@@ -180,11 +191,6 @@ def _summary(campaign, found):
     header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
     if str(header.get("TELESCOP")).upper() == "HESS":
         yield f"<p>{_HESS}</p>"
-
-
-def _distribution(number, distribution, pictures):
-    picture = pictures.pop(f"significance_{number:03d}")
-    return f"<h3>Mimic set {number}</h3>{_table(distribution.table)}{picture}"
 
 
 def _table(table):

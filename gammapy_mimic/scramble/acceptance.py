@@ -173,7 +173,7 @@ class EventAcceptance(RingAcceptance):
         if len(excluding):
             others = self.circles[list(excluding)]
             covered = covered - others.covered_fraction(self.radius_deg)
-        # what rounding leaves of a fully covered arc is no arc
+        # a fully covered arc may keep a tiny width by rounding
         return self.weight * np.where(covered > 1e-9, covered, 0)
 
     def place(self, entries, number, rng, *, excluding=()):

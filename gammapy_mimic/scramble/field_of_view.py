@@ -6,9 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gammapy_mimic.data.run import Run
+from gammapy_mimic.data.run import Change, Run
 from gammapy_mimic.scramble.sampling import smooth_times
-from gammapy_mimic.sky.events import Change
 from gammapy_mimic.sky.geometry import Circles, from_offset_azimuth, offset_azimuth
 
 __all__ = ["FieldOfView"]
@@ -26,7 +25,7 @@ class FieldOfView:
     Parameters
     ----------
     run : `~gammapy_mimic.data.run.Run`
-        Run in plain numbers, of a fixed pointing.
+        Run of a fixed pointing.
     energy_tev : `~numpy.ndarray`
         Energies of its events, shape (n,).
     event_ids : `~numpy.ndarray` or None
@@ -48,16 +47,13 @@ class FieldOfView:
     azimuth_deg: np.ndarray
 
     @classmethod
-    def from_run(cls, run, columns, regions):
+    def from_run(cls, run, regions):
         """Polar field of a run.
 
         Parameters
         ----------
         run : `~gammapy_mimic.data.run.Run`
-            Run in plain numbers.
-        columns : list of `~numpy.ndarray`
-            Right ascension and declination of its events in degrees, energy in TeV,
-            and EVENT_ID or None.
+            Run with events.
         regions : list of `~regions.CircleSkyRegion`
             Known sources.
 
@@ -77,8 +73,10 @@ class FieldOfView:
         lon_deg, lat_deg = np.reshape(centers_deg, (-1, 2)).T
         theta_deg = [region.radius.to_value("deg") for region in regions]
         circles = Circles(*offset_azimuth(lon_deg, lat_deg, *pointing_deg), theta_deg)
-        places = offset_azimuth(*columns[:2], *pointing_deg)
-        return cls(run, *columns[2:], list(regions), circles, *places)
+        places = offset_azimuth(run.values("RA"), run.values("DEC"), *pointing_deg)
+        ids = run.columns.get("EVENT_ID")
+        ids = None if ids is None else np.asarray(ids)
+        return cls(run, run.values("ENERGY"), ids, list(regions), circles, *places)
 
     @property
     def pointing_deg(self):
@@ -110,7 +108,7 @@ class FieldOfView:
         Returns
         -------
         numbers : list of int
-            Of the others the log tells.
+            The others are logged.
         """
         offset_deg = self.offset_deg
         if len(offset_deg) == 0:
@@ -152,7 +150,7 @@ class FieldOfView:
             Times as in `seconds`, in the good time intervals, near to those of the
             events, shape (k,).
         """
-        start, stop = self.run.good_s[:, np.argsort(self.run.good_s[0])]
+        start, stop = self.run.gti_s[:, np.argsort(self.run.gti_s[0])]
         start, stop = start - self.run.start_s, stop - self.run.start_s
         return smooth_times(self.seconds, rows, start, stop, rng)
 
@@ -168,7 +166,7 @@ class FieldOfView:
 
         Returns
         -------
-        change : `~gammapy_mimic.sky.events.Change`
+        change : `~gammapy_mimic.data.run.Change`
             What becomes of the events.
         """
         place = from_offset_azimuth(offset_deg, azimuth_deg, *self.pointing_deg)
@@ -190,7 +188,7 @@ class FieldOfView:
 
         Returns
         -------
-        change : `~gammapy_mimic.sky.events.Change`
+        change : `~gammapy_mimic.data.run.Change`
             What becomes of the events: they are in order of time if the old ones
             were.
         """

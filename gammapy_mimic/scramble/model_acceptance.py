@@ -7,12 +7,12 @@ from gammapy.irf import FoVAlignment
 from gammapy_mimic.data import compat
 from gammapy_mimic.scramble.acceptance import RingAcceptance
 from gammapy_mimic.scramble.sampling import draw_stratified
-from gammapy_mimic.sky.events import EventPositions
 from gammapy_mimic.sky.geometry import (
     from_offset_azimuth,
     offset_azimuth,
     solid_angle_radii,
 )
+from gammapy_mimic.sky.positions import EventPositions
 
 __all__ = ["GridAcceptance", "grid_acceptance", "grid_cells"]
 
@@ -181,7 +181,7 @@ def grid_acceptance(run, bkg, ring_deg, circles, events, rng):
         the run in seconds, of the events in the ring, shape (n,) each.
     rng : `~numpy.random.Generator`
         Picks for each event the energy of the model below or above, by distance
-        in the logarithm, which is a linear interpolation in the mean.
+        in the logarithm, which is a linear interpolation on average.
 
     Returns
     -------

@@ -1,8 +1,11 @@
 """What scrambling leaves at the sources: header cards and tables."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
+from gammapy.data import Observation
 
 from gammapy_mimic import __version__
 from gammapy_mimic.data.compat import read_once
@@ -119,7 +122,7 @@ def residual_table(rows, obs_id=None):
     return table
 
 
-def scramble_residuals(observations):
+def scramble_residuals(observations: Iterable[Observation]) -> Table:
     """Read from the headers of runs what scrambling found and left at each source.
 
     Parameters

@@ -10,15 +10,13 @@ from astropy.coordinates import SkyCoord
 from astropy.table import vstack
 from regions import CircleAnnulusSkyRegion, RegionMeta
 
-from gammapy_mimic.data import compat
-from gammapy_mimic.data.run import Run, check_run, plain_run
+from gammapy_mimic.data import check_events, compat, read_run, to_observation
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
-from gammapy_mimic.io.cards import as_dict
+from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.scramble.acceptance import EventAcceptance, free_rows
 from gammapy_mimic.scramble.field_of_view import FieldOfView
 from gammapy_mimic.scramble.model_acceptance import grid_acceptance
 from gammapy_mimic.scramble.residuals import residual_table, scramble_header
-from gammapy_mimic.sky.events import changed_events, check_events, event_positions
 from gammapy_mimic.sources.known import known_sources, parse_sources
 
 __all__ = ["AnnulusScrambler"]
@@ -109,8 +107,8 @@ class AnnulusScrambler:
         acceptance="events",
         random_state=None,
     ):
-        self.method = _choice("method", method)
-        self.acceptance = _choice("acceptance", acceptance)
+        self.method = check_choice("method", method, _CHOICES["method"])
+        self.acceptance = check_choice("acceptance", acceptance, _CHOICES["acceptance"])
         self.theta = theta
         self.random_state = random_state
         self._sequence = seed_sequence(random_state)
@@ -196,7 +194,7 @@ class AnnulusScrambler:
         annuli : list of `~regions.CircleAnnulusSkyRegion`
             One for each source in the field, with ``meta["name"]``.
         """
-        _, field = self._read(observation)
+        field = self._field(observation)
         pointing = SkyCoord(*field.pointing_deg, unit="deg", frame="icrs")
         annuli = []
         for number in field.in_view():
@@ -230,7 +228,7 @@ class AnnulusScrambler:
         ValueError
             If the run drifts or has no events, or a source has no off-source ring.
         """
-        observation, field = self._read(observation)
+        field = self._field(observation)
         sequence = self._run_sequence(observation.obs_id, random_state)
         rng = np.random.default_rng(sequence)
         numbers = field.in_view()
@@ -250,35 +248,18 @@ class AnnulusScrambler:
             row["AFTER"] = int(field.circles[number].contains(*places).sum())
         settings = {"SCR_METH": self.method, "SCR_ACC": self.acceptance, **cards}
         header = scramble_header(
-            as_dict(field.run.header), rows, settings=settings, sequence=sequence
+            field.run.header, rows, settings=settings, sequence=sequence
         )
         if rows:
             self._residuals.append(residual_table(rows, observation.obs_id))
-        return _changed(observation, field.run, change, header)
+        changed = replace(field.run.changed(change), header=header)
+        return to_observation(changed, **compat.irfs(observation))
 
-    def _read(self, observation):
-        """Run that is read once, and its field; in plain numbers if it is plain."""
-        # what is looked at below is not to be loaded into the caller's object
-        observation = compat.read_once(observation)
-        run = plain_run(observation)
-        if run is not None:
-            check_run(run)
-            columns = [run.values(name) for name in ("RA", "DEC", "ENERGY")]
-            ids = run.columns["EVENT_ID"].data if "EVENT_ID" in run.columns else None
-        else:
-            # each access to a part of a run on disk reads it anew
-            observation = compat.new_observation(observation)
-            events = observation.events
-            if events is None:
-                raise ValueError(f"Run {observation.obs_id} has no events")
-            check_events(observation)
-            run, table = Run.from_observation(observation, events), events.table
-            position = event_positions(table)
-            energy = np.asarray(table["ENERGY"], dtype=float) * table["ENERGY"].unit
-            columns = [position.ra.deg, position.dec.deg, energy.to_value("TeV")]
-            ids = table["EVENT_ID"] if "EVENT_ID" in table.colnames else None
-        sources = self.sources(observation)
-        return observation, FieldOfView.from_run(run, [*columns, ids], sources)
+    def _field(self, observation):
+        """Run, and its events and known sources in polar coordinates."""
+        run = read_run(observation)
+        check_events(run)
+        return FieldOfView.from_run(run, self.sources(observation))
 
     def _run_sequence(self, obs_id, random_state):
         if random_state is not None:
@@ -385,16 +366,6 @@ def _refill(field, numbers, rings, rng):
     return change, after, cards
 
 
-def _changed(observation, run, change, header):
-    """Observation after the change of its events."""
-    if run.columns:
-        new = replace(run.changed(change), header=header)
-        return compat.lazy_observation(new, **compat.lazy_irfs(observation))
-    events = changed_events(observation, change)
-    events.table.meta = header
-    return compat.new_observation(observation, events=events)
-
-
 def _found(field, number, acceptance):
     """Tell what is known of a source before anything is moved."""
     expected = acceptance.expected(number)
@@ -451,10 +422,3 @@ def _free_share(ring_deg, circles):
     """Part of the solid angle of a ring that is free of sources."""
     radius_deg, _ = free_rows(*ring_deg, circles)
     return 1 - circles.covered_fraction(radius_deg).mean()
-
-
-def _choice(name, value):
-    if value not in _CHOICES[name]:
-        allowed = " or ".join(repr(choice) for choice in _CHOICES[name])
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
-    return value

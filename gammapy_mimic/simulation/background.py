@@ -1,5 +1,6 @@
 """Background of the synthetic observatory: a formula that is drawn from exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from astropy import units as u
 from scipy.special import gamma as gamma_function
 
 from gammapy_mimic.data.seeds import seed_sequence
+from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.sky.geometry import from_offset_azimuth, offset_azimuth
 
 __all__ = ["SyntheticBackground"]
@@ -87,7 +89,7 @@ class SyntheticBackground:
     energy_range = ENERGY_RANGE_TEV * u.TeV
     max_offset = MAX_OFFSET_DEG * u.deg
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the parameters."""
         if not self.normalisation >= 0:
             raise ValueError(f"normalisation = {self.normalisation}: must be >= 0")
@@ -101,7 +103,7 @@ class SyntheticBackground:
                     f"gradient_zenith = {self.gradient_zenith}: must be increasing"
                 )
 
-    def gradient_at(self, energy, zenith):
+    def gradient_at(self, energy: u.Quantity, zenith: u.Quantity) -> u.Quantity:
         r"""Gradient of the rate with altitude.
 
         .. math::
@@ -119,20 +121,9 @@ class SyntheticBackground:
             d ln(rate) / d(field-of-view latitude), in 1 / deg.
         """
         energy_tev, zenith_deg = energy.to_value("TeV"), zenith.to_value("deg")
-        return self._gradient(energy_tev, zenith_deg) / u.deg
+        return _gradient(self, energy_tev, zenith_deg) / u.deg
 
-    def _gradient(self, energy_tev, zenith_deg):
-        value = self.gradient.to_value("deg-1")
-        if self.gradient_energy is not None:
-            value = value / (
-                1 + (energy_tev / self.gradient_energy.to_value("TeV")) ** 4
-            )
-        if self.gradient_zenith is not None:
-            first, last = self.gradient_zenith.to_value("deg")
-            value = value * np.clip((zenith_deg - first) / (last - first), 0, 1)
-        return value
-
-    def width_at(self, energy):
+    def width_at(self, energy: u.Quantity) -> u.Quantity:
         """Width of the field.
 
         Parameters
@@ -145,12 +136,9 @@ class SyntheticBackground:
         width : `~astropy.units.Quantity`
             Standard deviation of the radial profile, in deg.
         """
-        return self._width(energy.to_value("TeV")) * u.deg
+        return _width(self, energy.to_value("TeV")) * u.deg
 
-    def _width(self, energy_tev):
-        return self.width.to_value("deg") * energy_tev**self.width_slope
-
-    def radial_profile(self, energy, offset):
+    def radial_profile(self, energy: u.Quantity, offset: u.Quantity) -> np.ndarray:
         """Rate relative to that at the pointing, without the gradient.
 
         Parameters
@@ -166,7 +154,7 @@ class SyntheticBackground:
         ratio = (offset / self.width_at(energy)).to_value("")
         return np.where(offset <= self.max_offset, np.exp(-(ratio**2) / 2), 0.0)
 
-    def spectrum(self, energy, zenith):
+    def spectrum(self, energy: u.Quantity, zenith: u.Quantity) -> u.Quantity:
         """Rate per energy over the whole field, without the gradient.
 
         Parameters
@@ -180,21 +168,22 @@ class SyntheticBackground:
             Rate in 1 / (s TeV).
         """
         cos_zenith = np.cos(zenith).to_value("")
-        threshold = self._threshold(cos_zenith)
+        threshold = _threshold(self, cos_zenith)
         x = threshold / energy.to_value("TeV")
         # inverse-gamma distribution of the energy
         density = x**self.index * np.exp(-x) / gamma_function(self.index - 1)
-        rate = self._total_rate(cos_zenith)
+        rate = _total_rate(self, cos_zenith)
         return rate * density / threshold / (u.s * u.TeV)
 
-    def _threshold(self, cos_zenith):
-        return self.threshold.to_value("TeV") * cos_zenith**-self.threshold_power
-
-    def _total_rate(self, cos_zenith):
-        at_zenith = self.normalisation * self.rate.to_value("s-1")
-        return at_zenith * np.clip(cos_zenith, 0, None) ** self.zenith_power
-
-    def rate_at(self, energy, fov_lon, fov_lat, zenith, *, margin=0 * u.deg):
+    def rate_at(
+        self,
+        energy: u.Quantity,
+        fov_lon: u.Quantity,
+        fov_lat: u.Quantity,
+        zenith: u.Quantity,
+        *,
+        margin: u.Quantity = 0 * u.deg,
+    ) -> u.Quantity:
         """Background rate.
 
         Parameters
@@ -214,11 +203,11 @@ class SyntheticBackground:
         lon_deg, lat_deg = fov_lon.to_value("deg"), fov_lat.to_value("deg")
         offset_deg, _ = offset_azimuth(lon_deg, lat_deg, 0.0, 0.0)
         energy_tev = energy.to_value("TeV")
-        sigma = self._width(energy_tev)
+        sigma = _width(self, energy_tev)
         edge = self.max_offset.to_value("deg")
         inside = offset_deg <= edge + margin.to_value("deg")
-        square = offset_deg**2 / (2 * sigma**2) - self._gradient(
-            energy_tev, zenith.to_value("deg")
+        square = offset_deg**2 / (2 * sigma**2) - _gradient(
+            self, energy_tev, zenith.to_value("deg")
         ) * np.asarray(lat_deg)
         area = 2 * np.pi * np.radians(sigma) ** 2
         area *= -np.expm1(-(edge**2) / (2 * sigma**2))
@@ -226,7 +215,13 @@ class SyntheticBackground:
         in_range = (energy >= self.energy_range[0]) & (energy <= self.energy_range[1])
         return (in_range * self.spectrum(energy, zenith) * shape).to("s-1 MeV-1 sr-1")
 
-    def expected_rate(self, zenith, *, energy_range=None, offset_range=None):
+    def expected_rate(
+        self,
+        zenith: u.Quantity,
+        *,
+        energy_range: u.Quantity | None = None,
+        offset_range: u.Quantity | None = None,
+    ) -> u.Quantity:
         """Rate in a range of energies and a ring around the pointing.
 
         Parameters
@@ -241,32 +236,16 @@ class SyntheticBackground:
         rate : `~astropy.units.Quantity`
             Integral of `rate_at`, in 1 / s.
         """
-        if energy_range is None:
-            energy_range = self.energy_range
-        if offset_range is None:
-            offset_range = u.Quantity([0 * u.deg, self.max_offset])
-        low, high = np.clip(energy_range.to_value("TeV"), *ENERGY_RANGE_TEV)
-        log_energy, weight = _legendre(np.log(low), np.log(high), "energy")
-        energy_tev = np.exp(log_energy)
-        near, far = np.clip(offset_range.to_value("deg"), 0, MAX_OFFSET_DEG)
-        offset_deg, ring = _legendre(near, far, "offset")
-        ring = np.sin(np.radians(offset_deg)) * np.radians(ring)
-        n_azimuth = N_QUADRATURE["azimuth"]
-        azimuth_deg = np.arange(n_azimuth) * 360 / n_azimuth
-        lon, lat = from_offset_azimuth(offset_deg[:, np.newaxis], azimuth_deg, 0.0, 0.0)
-        rate = self.rate_at(
-            energy_tev[:, np.newaxis, np.newaxis] * u.TeV,
-            lon * u.deg,
-            lat * u.deg,
-            zenith,
-        ).mean(axis=2) * (2 * np.pi * u.sr)
-        total = np.einsum(
-            "ij,i,j", rate.to_value("s-1 TeV-1"), energy_tev * weight, ring
-        )
-        return total / u.s
+        return _integral(self, zenith, energy_range, offset_range) / u.s
 
-    def draw(self, duration, zenith, *, random_state=None):
-        """Draw background events of a run, in plain numpy.
+    def draw(
+        self,
+        duration: u.Quantity,
+        zenith: u.Quantity | Callable[[np.ndarray], u.Quantity],
+        *,
+        random_state: RandomState = None,
+    ) -> dict[str, u.Quantity]:
+        """Draw background events of a run, as arrays.
 
         The number of events is Poisson distributed. Draws follow the formula without
         any binning: candidates are drawn from an upper limit of the rate and thinned.
@@ -288,40 +267,99 @@ class SyntheticBackground:
             ``fov_lat``, each of shape (n,), in the order of time.
         """
         rng = np.random.default_rng(seed_sequence(random_state))
-        seconds = duration.to_value("s")
-        # neither the gradient nor the zenith angle can make the rate higher
-        lift = abs(self.gradient.to_value("deg-1")) * MAX_OFFSET_DEG
-        highest = self._total_rate(1.0) * np.exp(lift)
-        time = np.sort(rng.uniform(0, seconds, rng.poisson(highest * seconds)))
-        at = zenith(time) if callable(zenith) else zenith
-        zenith_deg = np.broadcast_to(at.to_value("deg"), time.shape)
-        cos_zenith = np.cos(np.radians(zenith_deg))
-        kept = rng.random(len(time)) * self._total_rate(1.0) < self._total_rate(
-            cos_zenith
-        )
-        time, zenith_deg, cos_zenith = time[kept], zenith_deg[kept], cos_zenith[kept]
-        energy = self._threshold(cos_zenith) / rng.gamma(self.index - 1, size=len(time))
-        offset = self._draw_offset(energy, rng)
-        azimuth = rng.uniform(0, 360, len(time))
-        lon, lat = from_offset_azimuth(offset, azimuth, 0.0, 0.0)
-        # equal areas of the plane are not quite equal areas of the sphere
-        weight = np.sinc(np.radians(offset) / np.pi)
-        weight *= np.exp(self._gradient(energy, zenith_deg) * lat - lift)
-        kept = rng.random(len(time)) < weight
-        kept &= (energy >= ENERGY_RANGE_TEV[0]) & (energy <= ENERGY_RANGE_TEV[1])
-        return {
-            "time": time[kept] * u.s,
-            "energy": energy[kept] * u.TeV,
-            "fov_lon": ((lon[kept] + 180) % 360 - 180) * u.deg,
-            "fov_lat": lat[kept] * u.deg,
-        }
+        return _draw(self, duration.to_value("s"), zenith, rng)
 
-    def _draw_offset(self, energy_tev, rng):
-        """Offsets of a Gaussian in the plane, cut at the edge of the field."""
-        double_variance = 2 * self._width(energy_tev) ** 2
-        inside = -np.expm1(-(MAX_OFFSET_DEG**2) / double_variance)
-        uniform = rng.random(len(energy_tev))
-        return np.sqrt(-double_variance * np.log1p(-uniform * inside))
+
+def _gradient(background, energy_tev, zenith_deg):
+    value = background.gradient.to_value("deg-1")
+    if background.gradient_energy is not None:
+        value = value / (
+            1 + (energy_tev / background.gradient_energy.to_value("TeV")) ** 4
+        )
+    if background.gradient_zenith is not None:
+        first, last = background.gradient_zenith.to_value("deg")
+        value = value * np.clip((zenith_deg - first) / (last - first), 0, 1)
+    return value
+
+
+def _width(background, energy_tev):
+    return background.width.to_value("deg") * energy_tev**background.width_slope
+
+
+def _threshold(background, cos_zenith):
+    return (
+        background.threshold.to_value("TeV") * cos_zenith**-background.threshold_power
+    )
+
+
+def _total_rate(background, cos_zenith):
+    at_zenith = background.normalisation * background.rate.to_value("s-1")
+    return at_zenith * np.clip(cos_zenith, 0, None) ** background.zenith_power
+
+
+def _integral(background, zenith, energy_range, offset_range):
+    """Rate in ranges of energy and offset, in 1 / s."""
+    if energy_range is None:
+        energy_range = background.energy_range
+    if offset_range is None:
+        offset_range = u.Quantity([0 * u.deg, background.max_offset])
+    low, high = np.clip(energy_range.to_value("TeV"), *ENERGY_RANGE_TEV)
+    log_energy, weight = _legendre(np.log(low), np.log(high), "energy")
+    energy_tev = np.exp(log_energy)
+    near, far = np.clip(offset_range.to_value("deg"), 0, MAX_OFFSET_DEG)
+    offset_deg, ring = _legendre(near, far, "offset")
+    ring = np.sin(np.radians(offset_deg)) * np.radians(ring)
+    n_azimuth = N_QUADRATURE["azimuth"]
+    azimuth_deg = np.arange(n_azimuth) * 360 / n_azimuth
+    lon, lat = from_offset_azimuth(offset_deg[:, np.newaxis], azimuth_deg, 0.0, 0.0)
+    rate = background.rate_at(
+        energy_tev[:, np.newaxis, np.newaxis] * u.TeV,
+        lon * u.deg,
+        lat * u.deg,
+        zenith,
+    ).mean(axis=2) * (2 * np.pi * u.sr)
+    total = np.einsum("ij,i,j", rate.to_value("s-1 TeV-1"), energy_tev * weight, ring)
+    return total
+
+
+def _draw(background, seconds, zenith, rng):
+    """Draw events from an upper limit of the rate, and thin them to the rate."""
+    # neither the gradient nor the zenith angle can make the rate higher
+    lift = abs(background.gradient.to_value("deg-1")) * MAX_OFFSET_DEG
+    highest = _total_rate(background, 1.0) * np.exp(lift)
+    time = np.sort(rng.uniform(0, seconds, rng.poisson(highest * seconds)))
+    at = zenith(time) if callable(zenith) else zenith
+    zenith_deg = np.broadcast_to(at.to_value("deg"), time.shape)
+    cos_zenith = np.cos(np.radians(zenith_deg))
+    kept = rng.random(len(time)) * _total_rate(background, 1.0) < _total_rate(
+        background, cos_zenith
+    )
+    time, zenith_deg, cos_zenith = time[kept], zenith_deg[kept], cos_zenith[kept]
+    energy = _threshold(background, cos_zenith) / rng.gamma(
+        background.index - 1, size=len(time)
+    )
+    offset = _draw_offset(background, energy, rng)
+    azimuth = rng.uniform(0, 360, len(time))
+    lon, lat = from_offset_azimuth(offset, azimuth, 0.0, 0.0)
+    # equal areas of the plane are not quite equal areas of the sphere
+    weight = np.sinc(np.radians(offset) / np.pi)
+    weight *= np.exp(_gradient(background, energy, zenith_deg) * lat - lift)
+    kept = rng.random(len(time)) < weight
+    kept &= (energy >= ENERGY_RANGE_TEV[0]) & (energy <= ENERGY_RANGE_TEV[1])
+    return {
+        "time": time[kept] * u.s,
+        "energy": energy[kept] * u.TeV,
+        "fov_lon": ((lon[kept] + 180) % 360 - 180) * u.deg,
+        "fov_lat": lat[kept] * u.deg,
+    }
+
+
+def _draw_offset(background, energy_tev, rng):
+    """Offsets of a Gaussian in the plane, cut at the edge of the field."""
+    double_variance = 2 * _width(background, energy_tev) ** 2
+    inside = -np.expm1(-(MAX_OFFSET_DEG**2) / double_variance)
+    uniform = rng.random(len(energy_tev))
+    return np.sqrt(-double_variance * np.log1p(-uniform * inside))
 
 
 def _legendre(low, high, name):

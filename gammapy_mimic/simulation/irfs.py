@@ -1,5 +1,8 @@
 """Response functions of the synthetic observatory."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from gammapy.irf import (
@@ -12,6 +15,7 @@ from gammapy.irf import (
 )
 from gammapy.maps import MapAxis
 
+from gammapy_mimic.simulation.background import SyntheticBackground
 from gammapy_mimic.sky.geometry import rotate_fov
 
 __all__ = [
@@ -51,11 +55,7 @@ def _true_energy_axis():
     )
 
 
-def _offset_axis():
-    return MapAxis.from_nodes(np.linspace(0, 3.5, 8), unit="deg", name="offset")
-
-
-def energy_threshold(zenith):
+def energy_threshold(zenith: u.Quantity) -> u.Quantity:
     """Energy below which the run should not be used; rises with zenith angle.
 
     Parameters
@@ -71,7 +71,7 @@ def energy_threshold(zenith):
     return 0.3 * u.TeV * np.cos(zenith).to_value("") ** -THRESHOLD_POWER
 
 
-def effective_area(zenith):
+def effective_area(zenith: u.Quantity) -> EffectiveAreaTable2D:
     """Effective area, from gammapy's parametrisation for H.E.S.S.
 
     The energy scales with ``cos(zenith) ** -2.5``, the same as for the background, and
@@ -88,7 +88,8 @@ def effective_area(zenith):
     aeff : `~gammapy.irf.EffectiveAreaTable2D`
         Effective area, with LO_THRES and HI_THRES.
     """
-    energy, offset = _true_energy_axis(), _offset_axis()
+    energy = _true_energy_axis()
+    offset = MapAxis.from_nodes(np.linspace(0, 3.5, 8), unit="deg", name="offset")
     cos_zenith = np.cos(zenith).to_value("")
     scale = cos_zenith**THRESHOLD_POWER
     scaled = MapAxis.from_energy_edges(energy.edges * scale, name="energy_true")
@@ -109,7 +110,7 @@ def effective_area(zenith):
     )
 
 
-def energy_dispersion():
+def energy_dispersion() -> EnergyDispersion2D:
     """Energy dispersion: a Gaussian of 15 per cent without bias.
 
     Returns
@@ -129,7 +130,7 @@ def energy_dispersion():
     return edisp
 
 
-def point_spread():
+def point_spread() -> PSF3D:
     """Point spread function: a Gaussian of 0.06 deg.
 
     Returns
@@ -149,7 +150,14 @@ def point_spread():
     return PSF3D(axes=[energy, offset, rad], data=data.copy(), unit="sr-1", meta=meta)
 
 
-def background_irf(background, kind, zenith, weight, angle, bias):
+def background_irf(
+    background: SyntheticBackground,
+    kind: str,
+    zenith: u.Quantity,
+    weight: np.ndarray,
+    angle: u.Quantity,
+    bias: Callable[[u.Quantity], Any],
+) -> Background2D | Background3D:
     """Background model of a run: the mean of the true rate over its time.
 
     Parameters
@@ -188,8 +196,8 @@ def background_irf(background, kind, zenith, weight, angle, bias):
         places, alignment = turned, FoVAlignment.RADEC
     axes = [energy, lon, lat]
     data = sum(
-        part * _rate(background, energy, *place, each)
-        for part, place, each in zip(weight, places, zenith, strict=True)
+        part * _rate(background, energy, lon_deg, lat_deg, each)
+        for part, (lon_deg, lat_deg), each in zip(weight, places, zenith, strict=True)
     )
     return _as_irf(Background3D, axes, data, bias, alignment)
 

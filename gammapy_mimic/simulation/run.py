@@ -1,25 +1,27 @@
 """One run of the synthetic observatory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord
-from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import GTI, EventList, FixedPointingInfo, Observation
 from gammapy.data.metadata import ObservationMetaData
 from gammapy.irf import FoVAlignment
 from scipy.interpolate import CubicSpline
 
-from gammapy_mimic.data.run import Run, gti_seconds
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io import gadf
+from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.simulation import irfs
 from gammapy_mimic.simulation.background import SyntheticBackground
-from gammapy_mimic.sky.astrometry import interpolated_astrom, tt_days
-from gammapy_mimic.sky.camera import Pointing
-from gammapy_mimic.sky.events import fov_coordinates, sky_positions
+from gammapy_mimic.simulation.events import REFERENCE, event_header, event_table
+from gammapy_mimic.simulation.source import SyntheticSource
+from gammapy_mimic.sky.astrometry import interpolated_astrom
+from gammapy_mimic.sky.positions import fov_coordinates, sky_positions
 
 __all__ = [
     "REFERENCE",
@@ -30,11 +32,6 @@ __all__ = [
 
 #: Where the synthetic observatory stands.
 SITE = EarthLocation.from_geodetic(0 * u.deg, 30 * u.deg, 2000 * u.m)
-
-#: Reference time of all synthetic runs.
-REFERENCE = Time(58484, 0, format="mjd", scale="tt")
-
-CREATOR = "gammapy_mimic simulation"
 
 N_TIME_NODES = 12
 N_ALTITUDE_NODES = 33
@@ -85,12 +82,12 @@ class SyntheticRun:
     sources: tuple = ()
     deadtime_fraction: float = 0.07
     background_irf: str | None = "bkg_3d_altaz"
-    background_bias: object = 0.0
+    background_bias: float | Callable[[u.Quantity], Any] = 0.0
     header: dict = field(default_factory=dict)
     location: EarthLocation = SITE
     seed: np.random.SeedSequence = field(default_factory=np.random.SeedSequence)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the arguments."""
         if not self.duration.to_value("s") > 0:
             raise ValueError(
@@ -113,11 +110,11 @@ class SyntheticRun:
             )
 
     @property
-    def livetime(self):
+    def livetime(self) -> u.Quantity:
         """Time of observation without dead time."""
         return self.duration * (1 - self.deadtime_fraction)
 
-    def bias(self, energy):
+    def bias(self, energy: u.Quantity) -> float | np.ndarray:
         """Relative error of the background model: truth over model, minus one.
 
         Parameters
@@ -133,7 +130,7 @@ class SyntheticRun:
         given = self.background_bias
         return given(energy) if callable(given) else float(given)
 
-    def altaz(self, time=None):
+    def altaz(self, time: Time | None = None) -> SkyCoord:
         """Altitude and azimuth of the pointing.
 
         Parameters
@@ -153,7 +150,12 @@ class SyntheticRun:
                 AltAz(obstime=time, location=self.location)
             )
 
-    def expected_background(self, *, energy_range=None, offset_range=None):
+    def expected_background(
+        self,
+        *,
+        energy_range: u.Quantity | None = None,
+        offset_range: u.Quantity | None = None,
+    ) -> float:
         """Predict the number of background events.
 
         Parameters
@@ -175,7 +177,7 @@ class SyntheticRun:
         ]
         return float((self.duration * np.dot(weight, u.Quantity(rate))).to_value(""))
 
-    def expected_source(self, source):
+    def expected_source(self, source: SyntheticSource) -> float:
         """Predict the number of events of a source, of all energies.
 
         Parameters
@@ -191,7 +193,7 @@ class SyntheticRun:
         _, cumulative = source.expected(self._aeff(), self.pointing, self.livetime)
         return float(cumulative[-1])
 
-    def simulate(self):
+    def simulate(self) -> Observation:
         """Draw the events of the run.
 
         Returns
@@ -205,7 +207,7 @@ class SyntheticRun:
         start = REFERENCE + reference_s * u.s
         gti = GTI.create(start, start + self.duration, reference_time=REFERENCE)
         pointing = FixedPointingInfo(fixed_icrs=_icrs(self.pointing))
-        header = self._header(pointing, gti)
+        header = event_header(self, pointing, gti)
         observation = Observation(
             obs_id=self.obs_id,
             meta=ObservationMetaData.from_header(header),
@@ -222,7 +224,7 @@ class SyntheticRun:
             self._source_events(observation, start, number)
             for number in range(1, len(self.sources) + 1)
         ]
-        observation.events = EventList(_event_table(parts, start, header))
+        observation.events = EventList(event_table(parts, start, header))
         return observation
 
     def _aeff(self):
@@ -237,24 +239,21 @@ class SyntheticRun:
         if self.background_irf is None:
             return None
         time, weight = self._time_nodes()
-        return irfs.background_irf(
-            self.background,
-            self.background_irf,
-            90 * u.deg - self.altaz(time).alt,
-            weight,
-            self._turning_angle(time),
-            self.bias,
-        )
-
-    def _turning_angle(self, time):
-        """Angle from the zenith to north in the AltAz-aligned field of view."""
+        # angle from the zenith to north in the AltAz-aligned field of view
         frame = Observation(
             pointing=FixedPointingInfo(fixed_icrs=_icrs(self.pointing)),
             location=self.location,
         )
         north = self.pointing.directional_offset_by(0 * u.deg, 0.5 * u.deg)
         lon, lat = fov_coordinates(north, time, frame, FoVAlignment.ALTAZ)
-        return np.arctan2(lat, lon).to("deg") - 90 * u.deg
+        return irfs.background_irf(
+            self.background,
+            self.background_irf,
+            90 * u.deg - self.altaz(time).alt,
+            weight,
+            np.arctan2(lat, lon).to("deg") - 90 * u.deg,
+            self.bias,
+        )
 
     def _zenith_function(self):
         """Zenith angle for seconds since the start."""
@@ -288,69 +287,18 @@ class SyntheticRun:
         place = fov_coordinates(position, start + time, observation, FoVAlignment.ALTAZ)
         return time, energy, position, place, number
 
-    def _header(self, pointing, gti):
-        header = gadf.hduclass_keywords("EVENTS")
-        run = Run(
-            obs_id=self.obs_id,
-            header={},
-            reference=REFERENCE,
-            tt=tt_days(REFERENCE),
-            gti_s=gti_seconds(gti, REFERENCE),
-            ontime_s=self.duration.to_value("s"),
-            pointing=Pointing.from_observation(
-                Observation(pointing=pointing, location=self.location)
-            ),
-            deadtime_fraction=self.deadtime_fraction,
-            seconds=np.zeros(0),
-        )
-        header |= gadf.events_keywords(run)
-        header |= {
-            "ORIGIN": "gammapy_mimic",
-            "TELESCOP": irfs.TELESCOPE,
-            "INSTRUME": irfs.TELESCOPE,
-            "CREATOR": CREATOR,
-            "OBJECT": "Synthetic field",
-            "RA_OBJ": float(self.pointing.icrs.ra.deg),
-            "DEC_OBJ": float(self.pointing.icrs.dec.deg),
-            "N_TELS": 4,
-            "TELLIST": "1,2,3,4",
-            "MUONEFF": 0.9,
-            "NSBLEVEL": 6.0,
-            "HISTORY": ["Synthetic run: all events are drawn by gammapy_mimic"],
-        }
-        return header | self.header
-
 
 def _icrs(position):
     return SkyCoord(position.icrs.ra, position.icrs.dec, frame="icrs")
 
 
-def _event_table(parts, start, header):
-    """Event table of background and sources in the order of time."""
-    seconds = np.concatenate([part[0].to_value("s") for part in parts])
-    order = np.argsort(seconds, kind="stable")
-    columns = {
-        "ENERGY": [part[1].to_value("TeV") for part in parts],
-        "RA": [part[2].ra.deg for part in parts],
-        "DEC": [part[2].dec.deg for part in parts],
-        "DETX": [part[3][0].to_value("deg") for part in parts],
-        "DETY": [part[3][1].to_value("deg") for part in parts],
-        "MC_ID": [np.full(len(part[0]), part[4], dtype="int32") for part in parts],
-    }
-    columns = {name: np.concatenate(value)[order] for name, value in columns.items()}
-    table = Table(meta=header)
-    table["EVENT_ID"] = np.arange(1, len(order) + 1, dtype="int64")
-    table["TIME"] = start + seconds[order] * u.s
-    table["RA"] = columns["RA"] * u.deg
-    table["DEC"] = columns["DEC"] * u.deg
-    table["ENERGY"] = columns["ENERGY"] * u.TeV
-    table["DETX"] = columns["DETX"] * u.deg
-    table["DETY"] = columns["DETY"] * u.deg
-    table["MC_ID"] = columns["MC_ID"]
-    return table
-
-
-def simulate_observation(pointing, start, *, random_state=None, **options):
+def simulate_observation(
+    pointing: SkyCoord,
+    start: Time | str,
+    *,
+    random_state: RandomState = None,
+    **options: Any,
+) -> Observation:
     """Simulate one run in memory.
 
     Parameters

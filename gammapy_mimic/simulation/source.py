@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from gammapy.irf import EffectiveAreaTable2D
 from gammapy.modeling.models import (
     PointSpatialModel,
     PowerLawSpectralModel,
@@ -40,7 +41,7 @@ class SyntheticSource:
     amplitude: u.Quantity
     index: float = 2.6
 
-    def model(self):
+    def model(self) -> SkyModel:
         """Make the sky model of the source for gammapy.
 
         Returns
@@ -62,7 +63,9 @@ class SyntheticSource:
             amplitude=self.amplitude, index=self.index, reference=1 * u.TeV
         )
 
-    def expected(self, aeff, pointing, livetime):
+    def expected(
+        self, aeff: EffectiveAreaTable2D, pointing: SkyCoord, livetime: u.Quantity
+    ) -> tuple[u.Quantity, np.ndarray]:
         """Predict the numbers of events.
 
         Parameters
@@ -82,7 +85,7 @@ class SyntheticSource:
             Expected number of events up to each energy, shape (n,).
         """
         centers = aeff.axes["energy_true"].center
-        energy = np.geomspace(centers[0], centers[-1], N_ENERGY_NODES)
+        energy: u.Quantity = np.geomspace(centers[0], centers[-1], N_ENERGY_NODES)
         area = aeff.evaluate(
             energy_true=energy, offset=self.position.separation(pointing)
         )
@@ -91,7 +94,13 @@ class SyntheticSource:
         steps *= (density[1:] + density[:-1]) / 2
         return energy, np.concatenate([[0], np.cumsum(steps)])
 
-    def draw(self, aeff, pointing, livetime, rng):
+    def draw(
+        self,
+        aeff: EffectiveAreaTable2D,
+        pointing: SkyCoord,
+        livetime: u.Quantity,
+        rng: np.random.Generator,
+    ) -> tuple[u.Quantity, SkyCoord]:
         """Draw events: a Poisson number, smeared in energy and position.
 
         Parameters

@@ -1,7 +1,9 @@
 """A data store full of synthetic runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -10,6 +12,7 @@ from astropy.time import Time
 from gammapy.data import DataStore
 
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io.arguments import PathLike, RandomState
 from gammapy_mimic.simulation.background import SyntheticBackground
 from gammapy_mimic.simulation.run import SITE, SyntheticRun
 from gammapy_mimic.simulation.source import SyntheticSource
@@ -51,7 +54,7 @@ _CONDITIONS, _EVENTS = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedStore:
-    """Synthetic data store and what is true about it.
+    """Synthetic data store and the truth about it.
 
     Parameters
     ----------
@@ -83,25 +86,25 @@ class SimulatedStore:
     runs: dict
 
     @property
-    def datastore(self):
-        """The `~gammapy.data.DataStore`, opened anew."""
+    def datastore(self) -> DataStore:
+        """The `~gammapy.data.DataStore`, opened at each access."""
         return DataStore.from_dir(self.path)
 
 
 def simulate_datastore(
-    path,
+    path: PathLike,
     *,
-    n_targets=4,
-    n_donors=8,
-    duration=DURATION,
-    background=None,
-    background_irf="bkg_3d_altaz",
-    background_bias=0.0,
-    rate_scatter=0.1,
-    random_state=None,
-    overwrite=False,
-    compress=False,
-):
+    n_targets: int = 4,
+    n_donors: int = 8,
+    duration: u.Quantity = DURATION,
+    background: SyntheticBackground | None = None,
+    background_irf: str | None = "bkg_3d_altaz",
+    background_bias: float | Callable[[u.Quantity], Any] = 0.0,
+    rate_scatter: float = 0.1,
+    random_state: RandomState = None,
+    overwrite: bool = False,
+    compress: bool = False,
+) -> SimulatedStore:
     """Simulate observations of a source, and of empty fields as donors, on disk.
 
     Targets (OBS_ID 1001, ...) wobble by 0.5 deg around one bright source and cycle
@@ -171,9 +174,14 @@ def simulate_datastore(
     n_misfits = n_donors // 4
     for index in range(n_donors - n_misfits, n_donors):
         donors[index] = _misfit(donors[index], index - (n_donors - n_misfits))
-    weak = min(n_targets, n_donors - n_misfits - 1) if donors else None
+    weak = None
     if donors:
-        donors[weak] = _with_weak_source(donors[weak])
+        index = min(n_targets, n_donors - n_misfits - 1)
+        position = donors[index].pointing.directional_offset_by(WEAK_ANGLE, WEAK_OFFSET)
+        source = SyntheticSource(
+            name="Weak source", position=position, amplitude=WEAK_AMPLITUDE
+        )
+        weak = donors[index] = replace(donors[index], sources=(source,))
     runs = [_conditioned(run, sequence, rate_scatter) for run in [*targets, *donors]]
     write_datastore(
         (run.simulate() for run in runs), path, overwrite=overwrite, compress=compress
@@ -183,8 +191,8 @@ def simulate_datastore(
         target_ids=tuple(run.obs_id for run in targets),
         donor_ids=tuple(run.obs_id for run in donors),
         source=SOURCE,
-        weak_source=donors[weak].sources[0] if donors else None,
-        weak_donor_id=donors[weak].obs_id if donors else None,
+        weak_source=None if weak is None else weak.sources[0],
+        weak_donor_id=None if weak is None else weak.obs_id,
         misfit_ids=tuple(run.obs_id for run in donors[n_donors - n_misfits :]),
         runs={run.obs_id: run for run in runs},
     )
@@ -251,15 +259,6 @@ def _misfit(run, number):
     middle = run.start + run.duration / 2
     altaz = run.altaz()[1]
     return replace(run, pointing=_sky_position(MISFIT_ALTITUDE, altaz.az, middle))
-
-
-def _with_weak_source(run):
-    source = SyntheticSource(
-        name="Weak source",
-        position=run.pointing.directional_offset_by(WEAK_ANGLE, WEAK_OFFSET),
-        amplitude=WEAK_AMPLITUDE,
-    )
-    return replace(run, sources=(source,))
 
 
 def _conditioned(run, sequence, rate_scatter):

@@ -88,6 +88,40 @@ class Pointing:
             site = float(lon.deg), float(lat.deg), float(height.to_value("m"))
         return cls(site, lon_deg, lat_deg, drifts)
 
+    @classmethod
+    def from_header(cls, header):
+        """Pointing of a run after its EVENTS header, by the rules of gammapy.
+
+        Parameters
+        ----------
+        header : mapping
+            Cards.
+
+        Returns
+        -------
+        pointing : `Pointing`
+            Its pointing; ``site`` is None without GEOLON, GEOLAT or ALTITUDE.
+
+        Raises
+        ------
+        KeyError
+            If there are no RA_PNT and DEC_PNT, or AZ_PNT and ALT_PNT in mode DRIFT.
+        ValueError
+            If one of these is not a number, or beyond the pole.
+        """
+        drifts = str(header.get("OBS_MODE")).upper() == PointingMode.DRIFT.name
+        keys = ("AZ_PNT", "ALT_PNT") if drifts else ("RA_PNT", "DEC_PNT")
+        height = "GEOALT" if "GEOALT" in header else "ALTITUDE"
+        place = [_number(header, key) for key in keys]
+        site = None
+        if {"GEOLON", "GEOLAT", height} <= set(header):
+            keys += ("GEOLAT",)
+            site = tuple(_number(header, key) for key in ("GEOLON", "GEOLAT", height))
+        for key in keys[1:]:
+            if abs(_number(header, key)) > 90:
+                raise ValueError(f"{key} = {header[key]} is beyond the pole")
+        return cls(site, *place, drifts)
+
     def horizon(self, origin):
         """Azimuth and altitude of the pointing.
 
@@ -107,6 +141,15 @@ class Pointing:
         angles = np.radians(self.lon_deg), np.radians(self.lat_deg)
         azimuth, zenith_angle, *_ = erfa.atioq(*erfa.atciqz(*angles, astrom), astrom)
         return float(np.degrees(azimuth[0])), 90 - float(np.degrees(zenith_angle[0]))
+
+
+def _number(header, key):
+    """Finite number of a card."""
+    value = header[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not np.isfinite(value):
+        raise ValueError(f"{key} = {value!r} is not a number")
+    return float(value)
 
 
 class Camera:

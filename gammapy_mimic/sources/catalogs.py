@@ -164,7 +164,7 @@ def look_up(name, tags):
 
 
 def _spelling(key, source):
-    return next(it for it in (source.name, *source.aliases) if name_key(it) == key)
+    return next(n for n in (source.name, *source.aliases) if name_key(n) == key)
 
 
 def read(tag):
@@ -191,7 +191,7 @@ def read(tag):
 
 
 @lru_cache(maxsize=32)
-def _read(tag, folder):  # the folder only tells apart what is remembered
+def _read(tag, folder):  # the folder only distinguishes cache entries
     if tag == BRIGHT:
         return _read_bright()
     sources = _read_from_disk(tag, folder)
@@ -228,7 +228,11 @@ def _read_gammapy(catalog):
 
 def _corrected(sources):
     """Position and size of extended sources, where the packaged table has them."""
-    extended = {key: it for key, it in _names(BRIGHT, None).items() if it.size_deg > 0}
+    extended = {
+        key: source
+        for key, source in _names(BRIGHT, None).items()
+        if source.size_deg > 0
+    }
     corrected = []
     for source in sources:
         better = extended.get(name_key(source.name))
@@ -242,8 +246,10 @@ def _corrected(sources):
 @lru_cache(maxsize=32)
 def _names(tag, folder):
     sources = _read(tag, folder)
-    names = {name_key(alias): it for it in sources[::-1] for alias in it.aliases}
-    return names | {name_key(it.name): it for it in sources[::-1]}
+    names = {
+        name_key(alias): source for source in sources[::-1] for alias in source.aliases
+    }
+    return names | {name_key(source.name): source for source in sources[::-1]}
 
 
 def _read_bright():

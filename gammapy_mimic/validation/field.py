@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from gammapy_mimic.data.compat import read_once
-from gammapy_mimic.sky.events import event_positions, fov_coordinates
+from gammapy_mimic.sky.positions import event_positions, fov_coordinates
 
 __all__ = ["FieldChecks", "field_checks"]
 

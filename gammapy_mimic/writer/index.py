@@ -4,6 +4,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn
 
+from gammapy_mimic.io.files import PRIMARY
 from gammapy_mimic.io.gadf import (
     CREATOR,
     hduclass_keywords,
@@ -11,8 +12,7 @@ from gammapy_mimic.io.gadf import (
     reference_keywords,
     seconds_since,
 )
-from gammapy_mimic.io.headers import make_header
-from gammapy_mimic.io.tables import PRIMARY, binary_table, encode_column
+from gammapy_mimic.io.tables import table_content
 
 __all__ = ["hdu_index", "index_rows", "obs_index"]
 
@@ -225,7 +225,6 @@ def _passed_columns(obs_table, columns):
 
 def _file(columns, keywords, *, name):
     """FITS file with one table."""
-    encoded = [encode_column(key, column) for key, column in columns.items()]
-    encoded = [column for column in encoded if column is not None]
-    header = make_header(keywords | {"CREATOR": CREATOR}, label=name)
-    return b"".join([PRIMARY, *binary_table(encoded, header, name=name)])
+    cards = keywords | {"CREATOR": CREATOR}
+    content = table_content(columns, cards, name=name, label="index")
+    return b"".join([PRIMARY, *content])

@@ -3,18 +3,12 @@
 from dataclasses import dataclass
 
 from gammapy.irf import FoVAlignment, ParametricPSF
-from gammapy.utils.fits import HDULocation
 
 from gammapy_mimic.data import compat
-from gammapy_mimic.io.cards import changed_header
 from gammapy_mimic.io.gadf import HDUDOC, HDUVERS
-from gammapy_mimic.io.headers import make_header
-from gammapy_mimic.io.tables import binary_table, encode_column
+from gammapy_mimic.io.tables import changed_header, read_cards, table_content
 
 __all__ = ["OutputHDU", "irf_hdus"]
-
-#: Which IRFs a run may have, in the order of the file.
-IRF_NAMES = ("aeff", "edisp", "psf", "bkg", "rad_max")
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class OutputHDU:
     """Header and data."""
 
 
-def irf_hdus(observation, *, obs_id, fires):
+def irf_hdus(observation, *, obs_id, is_mirrored):
     """Make the HDUs of all IRFs that a run has.
 
     Parameters
@@ -37,7 +31,7 @@ def irf_hdus(observation, *, obs_id, fires):
         Observation.
     obs_id : int
         OBS_ID of the cards that have one.
-    fires : bool
+    is_mirrored : bool
         Whether the EVENTS header makes gammapy mirror the background on reading.
 
     Returns
@@ -48,38 +42,33 @@ def irf_hdus(observation, *, obs_id, fires):
     rad_max = compat.fixed_rad_max(observation)
     fixed = {} if rad_max is None else {"RAD_MAX": rad_max}
     hdus = []
-    for name in IRF_NAMES:
+    for name, irf in compat.irfs(observation).items():
+        if irf is None or (name == "rad_max" and fixed):
+            continue
         used = {hdu.name.upper() for hdu in hdus} | {"EVENTS", "GTI"}
         cards = fixed if name in ("aeff", "edisp") else {}
-        irf = compat.irf_or_location(observation, name)
-        if name == "rad_max" and compat.rad_max_table(observation) is None:
-            irf = None
-        elif name == "bkg" and irf is not None:
-            irf = _background(observation, irf, fires=fires)
+        if name == "bkg":
+            irf = _background(observation, irf, is_mirrored=is_mirrored)
             cards = {"FOVALIGN": _written_alignment(observation, irf)}
-        if isinstance(irf, HDULocation):
-            hdu = _find(irf, obs_id)
-            if hdu is not None:
-                hdus.append(_copied(name, irf, hdu, cards, obs_id, used))
-                continue
-            irf = irf.load()
-        if irf is not None:
+        if isinstance(irf, compat.FileLocation):
+            hdus.append(_copied(name, irf, _find(irf, obs_id), cards, obs_id, used))
+        else:
             hdus.append(_encoded(name, irf, cards, obs_id, used))
     return hdus
 
 
-def _background(observation, irf, *, fires):
+def _background(observation, irf, *, is_mirrored):
     """Background model, or its place, with the alignment that the file is to have."""
     reverse = FoVAlignment.REVERSE_LON_RADEC
-    if fires or compat.background_alignment(observation) != reverse:
-        return irf if isinstance(irf, HDULocation) else compat.background(observation)
+    if is_mirrored or compat.background_alignment(observation) != reverse:
+        return irf
     return compat.mirrored(observation)
 
 
 def _written_alignment(observation, irf):
     """FOVALIGN of the file; a mirrored model is RADEC there, gammapy mirrors it."""
     alignment = compat.background_alignment(observation)
-    if alignment is None and isinstance(irf, HDULocation):
+    if alignment is None and isinstance(irf, compat.FileLocation):
         return _find(irf, observation.obs_id).header.get("FOVALIGN", "RADEC")
     if alignment is None:
         alignment = irf.fov_alignment
@@ -89,7 +78,7 @@ def _written_alignment(observation, irf):
 def _find(location, obs_id):
     """HDU of a location, or an error that names the run."""
     try:
-        return compat.FileLocation.from_location(location).hdu()
+        return location.hdu()
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "
@@ -108,7 +97,7 @@ def _copied(name, location, hdu, cards, obs_id, used):
         changes["OBS_ID"] = obs_id
     if isinstance(hdu.header.get("RAD_MAX"), int):
         changes["RAD_MAX"] = float(hdu.header["RAD_MAX"])
-    changes |= getattr(location, "keywords", {}) | cards
+    changes |= location.keywords | cards
     extname = str(hdu.header.get("EXTNAME", ""))
     if not extname or extname.upper() in used:
         extname = changes["EXTNAME"] = _free_name(hdu_class, used)
@@ -126,7 +115,7 @@ def _changed(hdu, changes):
     removed = [key for key in ("CHECKSUM", "DATASUM") if key in old]
     if not changes and not removed:
         return hdu.header_bytes
-    return changed_header(hdu.header_bytes, changes, removed)
+    return changed_header(hdu.header, changes, removed)
 
 
 def _encoded(name, irf, cards, obs_id, used):
@@ -148,10 +137,10 @@ def _encoded(name, irf, cards, obs_id, used):
     meta |= cards
     if "RAD_MAX" in meta:
         meta["RAD_MAX"] = float(meta["RAD_MAX"])
-    columns = [encode_column(column, table[column]) for column in table.colnames]
     extname = _free_name(irf.tag, used)
-    header = make_header(meta, label=f"OBS_ID {obs_id}, {extname}")
-    content = binary_table(columns, header, name=extname)
+    columns = {column: table[column] for column in table.colnames}
+    label = f"OBS_ID {obs_id}"
+    content = table_content(columns, read_cards(meta), name=extname, label=label)
     return OutputHDU(extname, name, irf.tag, content)
 
 

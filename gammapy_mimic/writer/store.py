@@ -5,26 +5,27 @@ import gzip
 import itertools
 import logging
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from astropy.io import fits
 from astropy.table import Table
-from gammapy.data import DataStore, Observation
+from gammapy.data import DataStore, Observation, ObservationTable
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data.compat import source_paths
-from gammapy_mimic.io.files import compress, error_context
-from gammapy_mimic.io.gadf import CREATOR
+from gammapy_mimic.data.reading import checked_obs_id, quick_check
+from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.files import PRIMARY, compress, error_context
+from gammapy_mimic.io.gadf import CREATOR, HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import atomic_write
-from gammapy_mimic.io.tables import PRIMARY
-from gammapy_mimic.writer.events import checked_obs_id, quick_check, run_hdus
+from gammapy_mimic.writer.events import run_hdus
 from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
 
 __all__ = ["MimicWriter", "write_datastore", "write_run"]
 
 log = logging.getLogger(__name__)
-
-OBS_INDEX = "obs-index.fits.gz"
-HDU_INDEX = "hdu-index.fits.gz"
 
 
 class MimicWriter:
@@ -53,17 +54,19 @@ class MimicWriter:
     >>> writer.write_index(rows)
     """
 
-    def __init__(self, path, *, overwrite=False, compress=False):
+    def __init__(
+        self, path: PathLike, *, overwrite: bool = False, compress: bool = False
+    ) -> None:
         self.path = make_path(path)
         self.overwrite = overwrite
         self.compress = compress
-        self._written = set()
+        self._written: set[int] = set()
 
-    def file_path(self, obs_id):
+    def file_path(self, obs_id: int) -> Path:
         """Path of the file of a run."""
         return self.path / f"{obs_id}.fits{'.gz' if self.compress else ''}"
 
-    def check(self, obs_ids=()):
+    def check(self, obs_ids: Iterable[int] = ()) -> None:
         """Raise an error for what could not be written, and write nothing.
 
         Parameters
@@ -83,7 +86,7 @@ class MimicWriter:
         for path in [*paths, *map(self.file_path, seen)]:
             _check_new(path, self.overwrite)
 
-    def write(self, observation):
+    def write(self, observation: Observation) -> Any:
         """Write the file of one observation.
 
         IRFs that were never loaded are copied from their files without decoding.
@@ -117,7 +120,7 @@ class MimicWriter:
             if source.resolve() in written:
                 raise ValueError(
                     f"OBS_ID {obs_id} is read from {source}, which has been replaced "
-                    "meanwhile; write to another folder"
+                    "since; write to another folder"
                 )
 
     def _remove_index(self):
@@ -125,7 +128,9 @@ class MimicWriter:
         for name in (OBS_INDEX, HDU_INDEX):
             (self.path / name).unlink(missing_ok=True)
 
-    def write_index(self, rows, *, obs_table=None):
+    def write_index(
+        self, rows: Iterable[Any], *, obs_table: ObservationTable | None = None
+    ) -> DataStore:
         """Write both index files, which makes the folder a data store.
 
         Parameters
@@ -150,7 +155,9 @@ class MimicWriter:
             _write_file(self.path / name, [gzip.compress(content, 9, mtime=0)])
 
 
-def write_run(observation, path, *, overwrite=False):
+def write_run(
+    observation: Observation, path: PathLike, *, overwrite: bool = False
+) -> None:
     """Write one observation to one file, without index tables.
 
     Parameters
@@ -195,9 +202,9 @@ def _check_new(path, overwrite):
 
 
 def _duplicate(obs_id):
-    """Error for an OBS_ID that comes twice."""
+    """Error for a duplicated OBS_ID."""
     return ValueError(
-        f"OBS_ID {obs_id} comes twice; a data store has each OBS_ID once: write the "
+        f"OBS_ID {obs_id} is duplicated; a data store has each OBS_ID once: write the "
         "runs to separate folders or give them other OBS_IDs"
     )
 
@@ -215,16 +222,21 @@ def _write_file(path, pieces, *, before=None):
 
 
 def write_datastore(
-    observations, path, *, overwrite=False, compress=False, obs_table=None
-):
+    observations: Iterable[Observation],
+    path: PathLike,
+    *,
+    overwrite: bool = False,
+    compress: bool = False,
+    obs_table: ObservationTable | None = None,
+) -> DataStore:
     """Write observations to a folder that gammapy opens as a data store.
 
     The files are ``<OBS_ID>.fits`` with EVENTS, GTI and all IRFs that the run has,
-    besides the index files ``obs-index.fits.gz`` and ``hdu-index.fits.gz``, which
+    and the index files ``obs-index.fits.gz`` and ``hdu-index.fits.gz``, which
     come last. Paths in the index are relative, the folder can be moved. The same
     observations give the same bytes.
 
-    Each file appears whole or not at all. If an error comes up meanwhile, complete
+    Each file appears whole or not at all. If an error is raised, complete
     files of earlier observations stay, without an index.
 
     Parameters
@@ -256,7 +268,7 @@ def write_datastore(
     TypeError
         If ``observations`` is a single one.
     ValueError
-        If an OBS_ID comes twice or is not an integer, or a run has no events, GTI,
+        If an OBS_ID is duplicated or not an integer, or a run has no events, GTI,
         pointing or location.
     FileExistsError
         If files are there already and ``overwrite`` is False.

@@ -225,9 +225,9 @@ HDU = "OBS_INDEX"
 INDEX_VALUES = {
     "TSTART in furlongs": (
         unit("TSTART", "furlong", hdu=HDU),
-        "TSTART is in 'furlong'",
+        "TSTART has the unit 'furlong'",
     ),
-    "TSTART in m": (unit("TSTART", "m", hdu=HDU), "TSTART is in 'm'"),
+    "TSTART in m": (unit("TSTART", "m", hdu=HDU), "TSTART has the unit 'm'"),
     "unknown time scale": (keyword(HDU, "TIMESYS", "xyz"), "TIMESYS = 'XYZ'"),
 }
 
@@ -599,7 +599,7 @@ def test_folder_in_the_place_of_a_text(made, name):
 
 
 def test_broken_configuration_of_a_campaign(made, tiny_reference):
-    """Nobody knows how the mimics were made: they stay, or all are made anew."""
+    """Nobody knows how the mimics were made: they stay, or all are made again."""
     (made.out / "config.yaml").write_bytes(b"a: [1")
     before = everything(made.out)
     for command in (("run", made.config), ("run", made.config, "--only", 0)):
@@ -655,16 +655,16 @@ CAMPAIGN_FILES = {
         "cannot be read",
     ),
     "mimic: missing": ("mimic_000/1.fits", lambda path: path.unlink(), "No such file"),
-    "mimic: half": ("mimic_000/1.fits", truncated, "is not as it was written"),
+    "mimic: half": ("mimic_000/1.fits", truncated, "was changed after it was written"),
     "mimic: not FITS": (
         "mimic_000/1.fits",
         change_bytes(lambda _: b"hello"),
-        "is not as it was written",
+        "was changed after it was written",
     ),
     "mimic: another value": (
         "mimic_000/1.fits",
         one_value("RA", np.nan),
-        "is not as it was written",
+        "was changed after it was written",
     ),
     **{
         f"mimic set: {fault}": (f"mimic_000/{name}", damage, word)
@@ -720,7 +720,7 @@ def test_check_goes_on_with_the_rest(tiny_store, tmp_path):
         "provenance.yaml cannot be read",
         "rejected.ecsv",
         "mimic_000/analysis.yaml: must hold keys and values",
-        "1.fits is missing or not as it was written",
+        "1.fits is missing or was changed after it was written",
         "The mimic set is missing",
         "Left by a process that was killed",
     ):
@@ -742,7 +742,7 @@ def test_report_of_unreadable_donors(tiny):
     truncated(tiny.file(3))
     assert "run_3.fits is broken" in error_line(invoke("report", tiny.out, code=1))
     shutil.rmtree(tiny.store)
-    assert "there is no folder" in error_line(invoke("report", tiny.out, code=1))
+    assert "does not exist" in error_line(invoke("report", tiny.out, code=1))
 
 
 @pytest.mark.parametrize(

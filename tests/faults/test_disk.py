@@ -342,7 +342,7 @@ class TestForbidden:
         assert path.read_bytes() == b"mine"
 
     def test_read_only_mimic(self, made):
-        """Not even made anew."""
+        """Not even made again."""
         path = made.out / "mimic_000" / "1.fits"
         path.chmod(0o400)
         before = everything(made.out / "mimic_000")
@@ -447,7 +447,7 @@ def test_mimic_set_on_another_disk(made, tiny_reference, tmp_path):
 
 @pytest.mark.parametrize("name", ["pairs.ecsv", "mimic_000/1.fits"])
 def test_links_to_files(made, tiny_reference, tmp_path, name):
-    """A whole file may lie elsewhere. What is written anew replaces the link.
+    """A whole file may lie elsewhere. What is written again replaces the link.
 
     So nothing outside of the folder is ever written to, and no archive of links.
     """

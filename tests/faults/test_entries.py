@@ -145,7 +145,7 @@ class TestTwice:
         with pytest.raises(ValueError, match=r"donors: OBS_ID \[1\] more than once"):
             DonorMatcher().run([make_run(obs_id=2, n_events=5)], [run, run])
         for write in (_write_all, _write_one_by_one):
-            with pytest.raises(ValueError, match="OBS_ID 1 comes twice"):
+            with pytest.raises(ValueError, match="OBS_ID 1 is duplicated"):
                 write([run, run], tmp_path / write.__name__)
         # before anything was written where that can be known
         assert not (tmp_path / "_write_all").exists()
@@ -349,7 +349,7 @@ class TestNoEvents:
 
 
 def test_no_runs():
-    with pytest.raises(ValueError, match="donors: there is no run in it"):
+    with pytest.raises(ValueError, match="donors: has no runs"):
         DonorMatcher().run([make_run(n_events=5)], [])
     with pytest.raises(ValueError, match="0 runs given"):
         background_systematic([])

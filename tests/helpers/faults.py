@@ -178,12 +178,12 @@ INDEX_FAULTS = {
     "obs: run 3 twice": (
         "obs-index.fits.gz",
         rows(lambda data: data[[0, 1, 2, 2, 3, 4]]),
-        "OBS_ID 3 has several rows",
+        "OBS_ID 3 is duplicated",
     ),
     "hdu: run 1 has two EVENTS": (
         "hdu-index.fits.gz",
         rows(lambda data: data[[0, *range(len(data))]]),
-        "OBS_ID 1 has several rows of type events",
+        "rows of type events",
     ),
 }
 

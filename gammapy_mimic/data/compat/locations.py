@@ -11,8 +11,9 @@ from gammapy.irf.io import UnknownHDUClass, _get_hdu_type_and_class
 from gammapy.utils.fits import HDULocation
 from gammapy.utils.scripts import make_path
 
-from gammapy_mimic.data.compat.irfs import mirrored_background, to_gadf_alignment
-from gammapy_mimic.io.files import error_context, fits_file
+from gammapy_mimic.data.compat.response import mirrored_background, to_gadf_alignment
+from gammapy_mimic.data.header import events_header
+from gammapy_mimic.io.files import SourceHDU, error_context, fits_file, table_hdu
 
 __all__ = ["FileLocation", "LazyLocation", "open_run", "read_once"]
 
@@ -65,11 +66,11 @@ class FileLocation(HDULocation):
         return fits_file(self.path()).hdu(self.hdu_name)
 
     def hdu(self):
-        """HDU as it is to be written; None if only gammapy knows how to mirror it.
+        """HDU as it is to be written.
 
         Returns
         -------
-        hdu : `~gammapy_mimic.io.files.SourceHDU` or None
+        hdu : `~gammapy_mimic.io.files.SourceHDU`
             HDU, without the ``keywords``. KeyError if the file has none of this name.
         """
         hdu = self.source()
@@ -79,7 +80,7 @@ class FileLocation(HDULocation):
         if self.hdu_class == "pointing":
             return FixedPointingInfo.from_fits_header(hdu.header)
         if self.hdu_class == "observation_metadata":
-            return ObservationMetaData.from_header(hdu.header)
+            return _metadata(hdu.header)
         table_hdu = hdu.table_hdu()
         if self.hdu_class == "events":
             return EventListReader.from_gadf_hdu(table_hdu)
@@ -93,6 +94,15 @@ class FileLocation(HDULocation):
             irf._fov_alignment = FoVAlignment.REVERSE_LON_RADEC
             irf = to_gadf_alignment(irf)
         return irf
+
+
+def _metadata(header):
+    """Metadata of a run; without location where gammapy would give none at all."""
+    if "GEOLON" in header:
+        return ObservationMetaData.from_header(header)
+    somewhere = {"GEOLON": 0.0, "GEOLAT": 0.0, "ALTITUDE": 0.0}
+    meta = ObservationMetaData.from_header({**header, **somewhere})
+    return meta.model_copy(update={"location": None})
 
 
 class LazyLocation(FileLocation):
@@ -114,7 +124,13 @@ class LazyLocation(FileLocation):
     def load(self):
         """Convert the part; the same object each time, so that it can be changed."""
         if self.loaded is None:
-            self.loaded = self._convert(self.run.hdu(self.hdu_class))
+            header = events_header(self.run)
+            if self.hdu_class == "gti":
+                content = self.run.gti_content(header)
+            else:
+                content = self.run.events_content(header)
+            hdu = table_hdu(content)
+            self.loaded = self._convert(SourceHDU(hdu.header, *content))
         return self.loaded
 
 
@@ -166,7 +182,7 @@ def open_run(path):
 
 
 def read_once(observation):
-    """Make a run like this one that reads each file once for all its parts.
+    """Run like this one that reads each file once for all its parts.
 
     Parameters
     ----------

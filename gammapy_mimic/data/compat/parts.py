@@ -1,47 +1,152 @@
-"""Parts of an observation, without reading more of it than is needed."""
+"""Parts of an observation, without reading more of it than is needed.
+
+gammapy keeps the place on disk of a part that nobody has looked at in a private slot.
+Each function here takes it from there, and the public attribute, slower but right,
+where the slot is not there.
+"""
 
 import copy
-from collections import ChainMap
 
 from gammapy.data import Observation
 from gammapy.irf import FoVAlignment
 from gammapy.utils.fits import HDULocation
 
-from gammapy_mimic.data.compat.irfs import (
+from gammapy_mimic.data.compat.locations import FileLocation, LazyLocation
+from gammapy_mimic.data.compat.response import (
     background,
     is_mirrored_by_gammapy,
     rad_max_table,
     to_gadf_alignment,
 )
-from gammapy_mimic.data.compat.locations import FileLocation, LazyLocation, read_once
 from gammapy_mimic.io.files import error_context
+from gammapy_mimic.io.tables import read_cards
 
 __all__ = [
+    "IRFS",
     "background_alignment",
     "events_header",
-    "events_location",
+    "has_own_location",
     "holds",
+    "irf",
     "irf_keywords",
     "irf_location",
-    "irf_or_location",
     "irf_with_keywords",
-    "lazy_irfs",
-    "lazy_observation",
+    "irfs",
     "lazy_run",
     "livetime_fraction",
     "mirrored",
-    "new_observation",
+    "part",
     "source_paths",
-    "unloaded_parts",
+    "to_observation",
 ]
 
-_IRF_ATTRIBUTES = {
+IRFS = ("aeff", "edisp", "psf", "bkg", "rad_max")
+"""Which IRFs a run may have, in the order of the file."""
+
+_IRF_SLOTS = {
     "aeff": "aeff",
     "edisp": "edisp",
     "psf": "psf",
     "bkg": "_bkg",
     "rad_max": "_rad_max",
 }
+_PARTS = ("events", "gti", "pointing", "meta")
+_FILTERED = ("events", "gti")
+
+
+def _unread(observation, name):
+    """Place of a part that was never read, set or filtered; None for others."""
+    values = vars(observation)
+    location = values.get(f"__{name}_hdu")
+    own_filter = observation.obs_filter
+    is_filtered = name in _FILTERED and (
+        own_filter.time_filter or own_filter.event_filters
+    )
+    is_read = f"_{name}" in values or getattr(location, "loaded", None) is not None
+    return None if is_read or is_filtered else location
+
+
+def part(observation, name):
+    """Part of an observation as it is held.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    name : {"events", "gti", "pointing", "meta"}
+        Which part.
+
+    Returns
+    -------
+    part : `FileLocation` or object
+        Its place on disk while nobody has read, set or filtered it, else what the
+        attribute of this name gives.
+    """
+    location = _unread(observation, name)
+    if location is None or isinstance(location, LazyLocation):
+        return getattr(observation, name)
+    return FileLocation.from_location(location)
+
+
+def has_own_location(observation):
+    """Whether the site of a run was given apart from its header.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    has_own : bool
+        True, too, if that cannot be known without reading the metadata.
+    """
+    return getattr(observation, "_location", "unknown") is not None
+
+
+def lazy_run(observation):
+    """Run that an observation was made of and still is.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    run : `~gammapy_mimic.data.run.Run` or None
+        None for other observations, and if a part was looked at or set: it may have
+        been changed.
+    """
+    locations = [_unread(observation, name) for name in _PARTS]
+    if not all(isinstance(location, LazyLocation) for location in locations):
+        return None
+    run = locations[0].run
+    is_changed = has_own_location(observation) or observation.obs_id != run.obs_id
+    return None if is_changed else run
+
+
+def to_observation(run, **irfs):
+    """Observation whose parts are made when they are asked for.
+
+    Parameters
+    ----------
+    run : `~gammapy_mimic.data.run.Run`
+        Run.
+    **irfs
+        IRFs or their places, as from `irfs`.
+
+    Returns
+    -------
+    observation : `~gammapy.data.Observation`
+        Run in memory.
+    """
+    classes = ("events", "gti", "pointing", "observation_metadata")
+    parts = {
+        name: LazyLocation(hdu_class, run)
+        for name, hdu_class in zip(_PARTS, classes, strict=True)
+    }
+    return Observation(obs_id=run.obs_id, **parts, **irfs)
 
 
 def irf_location(observation, name):
@@ -56,13 +161,54 @@ def irf_location(observation, name):
 
     Returns
     -------
-    location : `~gammapy.utils.fits.HDULocation` or None
+    location : `FileLocation` or None
         None if the IRF is absent or lives in memory.
     """
-    attribute = _IRF_ATTRIBUTES[name]
-    if name != "rad_max" and attribute in vars(observation):
+    slot = _IRF_SLOTS[name]
+    # gammapy makes a table of a RAD_MAX keyword as soon as somebody looks
+    if name != "rad_max" and slot in vars(observation):
         return None
-    return vars(observation).get(f"_{attribute}_hdu")
+    location = vars(observation).get(f"_{slot}_hdu")
+    return None if location is None else FileLocation.from_location(location)
+
+
+def irf(observation, name):
+    """IRF as it is held: a location on disk if possible, else the object.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+    name : {"aeff", "edisp", "psf", "bkg", "rad_max"}
+        Which IRF.
+
+    Returns
+    -------
+    irf : `~gammapy.irf.IRF`, `FileLocation` or None
+        What can be handed to `to_observation`; nothing is loaded that has a place.
+    """
+    location = irf_location(observation, name)
+    if location is not None:
+        return location
+    if name == "rad_max":
+        return rad_max_table(observation)
+    return background(observation) if name == "bkg" else getattr(observation, name)
+
+
+def irfs(observation):
+    """IRFs as they are held, see `irf`.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    irfs : dict
+        Arguments of `~gammapy.data.Observation`, also for those that are absent.
+    """
+    return {name: irf(observation, name) for name in IRFS}
 
 
 def irf_keywords(observation, name):
@@ -77,15 +223,35 @@ def irf_keywords(observation, name):
 
     Returns
     -------
-    keywords : mapping or None
+    keywords : dict or None
         Header or metadata; None if there is no such IRF.
     """
-    location = irf_location(observation, name)
-    if location is not None:
-        header = FileLocation.from_location(location).source().header
-        return ChainMap(getattr(location, "keywords", {}), header)
-    irf = vars(observation).get(_IRF_ATTRIBUTES[name])
-    return None if irf is None else irf.meta or {}
+    held = irf(observation, name)
+    if isinstance(held, FileLocation):
+        return read_cards(held.source().header) | held.keywords
+    return None if held is None else held.meta or {}
+
+
+def irf_with_keywords(irf, keywords):
+    """Change cards of an IRF, which is not loaded for that.
+
+    Parameters
+    ----------
+    irf : `~gammapy.irf.IRF` or `FileLocation`
+        IRF, as from `irf`; not changed.
+    keywords : dict
+        Cards to set.
+
+    Returns
+    -------
+    changed : same type
+        Copy with these cards, which has them when it is loaded or written.
+    """
+    if isinstance(irf, FileLocation):
+        return FileLocation.like(irf, keywords={**irf.keywords, **keywords})
+    new = copy.copy(irf)
+    new.meta = {**(irf.meta or {}), **keywords}
+    return new
 
 
 def background_alignment(observation):
@@ -110,12 +276,11 @@ def background_alignment(observation):
         return bkg.fov_alignment
     if location.hdu_class != "bkg_3d":
         return None
-    if getattr(location, "is_mirrored", False):
+    if location.is_mirrored:
         return FoVAlignment.RADEC
     if is_mirrored_by_gammapy(_optional_keywords(observation)):
         return FoVAlignment.REVERSE_LON_RADEC
-    path = FileLocation.from_location(location).path()
-    with error_context(f"{path}: FOVALIGN (HDU {location.hdu_name})"):
+    with error_context(f"{location.path()}: FOVALIGN (HDU {location.hdu_name})"):
         return FoVAlignment(irf_keywords(observation, "bkg").get("FOVALIGN", "RADEC"))
 
 
@@ -129,7 +294,7 @@ def mirrored(observation):
 
     Returns
     -------
-    bkg : `~gammapy.irf.Background3D` or `~gammapy.utils.fits.HDULocation`
+    bkg : `~gammapy.irf.Background3D` or `FileLocation`
         Model aligned with ``RADEC`` that means the same, or the place of one.
     """
     location = irf_location(observation, "bkg")
@@ -140,8 +305,7 @@ def mirrored(observation):
 
 def _optional_keywords(observation):
     """Cards that gammapy keeps in ``observation.meta.optional``."""
-    values = vars(observation)
-    if "_meta" not in values and values.get("__meta_hdu") is not None:
+    if _unread(observation, "meta") is not None:
         return events_header(observation)
     return None if observation.meta is None else observation.meta.optional
 
@@ -156,55 +320,20 @@ def events_header(observation):
 
     Returns
     -------
-    header : mapping
+    header : dict
         Cards, not to be changed; empty for a run without events.
     """
-    location = events_location(observation)
-    if location is None:
+    location = vars(observation).get("__events_hdu")
+    if "_events" in vars(observation) or location is None:
         events = observation.events
         return {} if events is None else events.table.meta
     if isinstance(location, LazyLocation):
-        return location.run.header
+        loaded = location.loaded
+        return location.run.header if loaded is None else loaded.table.meta
     try:
-        return FileLocation.from_location(location).source().header
+        return read_cards(FileLocation.from_location(location).source().header)
     except KeyError:
         return {}
-
-
-def irf_with_keywords(irf, keywords):
-    """Change cards of an IRF, which is not loaded for that.
-
-    Parameters
-    ----------
-    irf : `~gammapy.irf.IRF` or `~gammapy.utils.fits.HDULocation`
-        IRF, as from `irf_or_location`; not changed.
-    keywords : dict
-        Cards to set.
-
-    Returns
-    -------
-    changed : same type
-        Copy with these cards, which has them when it is loaded or written.
-    """
-    if isinstance(irf, HDULocation):
-        keywords = {**getattr(irf, "keywords", {}), **keywords}
-        return FileLocation.like(irf, keywords=keywords)
-    new = copy.copy(irf)
-    new.meta = {**(irf.meta or {}), **keywords}
-    return new
-
-
-def irf_or_location(observation, name):
-    """IRF as it is held: a location on disk if possible, else the object.
-
-    What comes back can be handed to `new_observation`; nothing is loaded.
-    """
-    location = irf_location(observation, name)
-    if location is not None:
-        return location
-    if name == "rad_max":
-        return rad_max_table(observation)
-    return vars(observation).get(_IRF_ATTRIBUTES[name])
 
 
 def holds(observation, name):
@@ -225,6 +354,8 @@ def holds(observation, name):
         False if it is None. Nothing is loaded.
     """
     values = vars(observation)
+    if f"_{name}" not in values and f"__{name}_hdu" not in values:
+        return getattr(observation, name) is not None
     return values.get(f"_{name}", values.get(f"__{name}_hdu")) is not None
 
 
@@ -265,164 +396,8 @@ def source_paths(observation):
     paths : set of `~pathlib.Path`
         Paths; empty for an observation in memory.
     """
-    values = vars(observation).values()
     return {
         FileLocation.from_location(value).path()
-        for value in values
+        for value in vars(observation).values()
         if isinstance(value, HDULocation) and not isinstance(value, LazyLocation)
     }
-
-
-def events_location(observation):
-    """Where on disk the events of a run lie, if none were set and none filtered.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    location : `~gammapy.utils.fits.HDULocation` or None
-        None if the events are in memory.
-    """
-    values = vars(observation)
-    is_filtered = (
-        observation.obs_filter.time_filter or observation.obs_filter.event_filters
-    )
-    location = None if is_filtered else values.get("__events_hdu")
-    if "_events" in values or getattr(location, "loaded", None) is not None:
-        return None
-    return location
-
-
-def new_observation(observation, **changes):
-    """Observation like another one, in which some parts are replaced.
-
-    IRFs that lie on disk stay there; the rest is read, each file once.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation to start from.
-    **changes
-        Arguments of `~gammapy.data.Observation` to replace. Events and IRFs may be
-        given as `~gammapy.utils.fits.HDULocation`.
-
-    Returns
-    -------
-    new : `~gammapy.data.Observation`
-        New observation.
-    """
-    observation = read_once(observation)
-    meta = observation.meta
-    fraction = livetime_fraction(observation)
-    if fraction != 1:
-        # the filter is applied to the events below and then forgotten
-        dead = 1 - (1 - observation.observation_dead_time_fraction) * fraction
-        meta = meta.model_copy(update={"deadtime_fraction": dead})
-    arguments = {
-        "obs_id": observation.obs_id,
-        "meta": meta,
-        "gti": observation.gti,
-        "pointing": observation.pointing,
-        "location": observation.observatory_earth_location,
-    }
-    if "events" not in changes:
-        arguments["events"] = observation.events
-    return Observation(**{**arguments, **lazy_irfs(observation), **changes})
-
-
-def lazy_irfs(observation):
-    """IRFs as they are held, see `irf_or_location`.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    irfs : dict
-        Arguments of `~gammapy.data.Observation`, also for those that are absent.
-    """
-    return {name: irf_or_location(observation, name) for name in _IRF_ATTRIBUTES}
-
-
-_PARTS = ("events", "gti", "pointing", "meta")
-
-
-def unloaded_parts(observation):
-    """Places of events and good time intervals, if nothing was loaded or set.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    locations : list of `FileLocation` or None
-        EVENTS, which gives pointing and metadata too, and GTI. None if one of them
-        was loaded, set, filtered or lies elsewhere.
-    """
-    values = vars(observation)
-    is_loaded = any(f"_{name}" in values for name in _PARTS)
-    locations = [values.get(f"__{name}_hdu") for name in _PARTS]
-    if is_loaded or None in locations or observation._location is not None:
-        return None
-    if events_location(observation) is None:
-        return None
-    events, gti, *others = map(FileLocation.from_location, locations)
-    same = [(it.path(), it.hdu_name) for it in (events, *others)]
-    return None if len(set(same)) > 1 else [events, gti]
-
-
-def lazy_run(observation):
-    """Run in plain numbers that an observation was made of and still is.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    run : `~gammapy_mimic.data.run.Run` or None
-        None for other observations, and if a part was loaded or set: it may have
-        been changed.
-    """
-    values = vars(observation)
-    locations = [values.get(f"__{name}_hdu") for name in _PARTS]
-    if not all(isinstance(location, LazyLocation) for location in locations):
-        return None
-    is_touched = (
-        any(f"_{name}" in values for name in _PARTS)
-        or events_location(observation) is None
-        or observation._location is not None
-        or observation.obs_id != locations[0].run.obs_id
-    )
-    return None if is_touched else locations[0].run
-
-
-def lazy_observation(run, **irfs):
-    """Observation whose parts are made of plain numbers when they are asked for.
-
-    Parameters
-    ----------
-    run : `~gammapy_mimic.data.run.Run`
-        Run in plain numbers.
-    **irfs
-        IRFs or their places.
-
-    Returns
-    -------
-    observation : `~gammapy.data.Observation`
-        Run in memory.
-    """
-    classes = ("events", "gti", "pointing", "observation_metadata")
-    parts = {
-        name: LazyLocation(hdu_class, run)
-        for name, hdu_class in zip(_PARTS, classes, strict=True)
-    }
-    return Observation(obs_id=run.obs_id, **parts, **irfs)

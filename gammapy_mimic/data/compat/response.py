@@ -1,16 +1,13 @@
 """Instrument response functions of a run, and how gammapy takes them."""
 
 import copy
-import re
 
 import numpy as np
 from gammapy.irf import Background3D, FoVAlignment
 from gammapy.irf.io import IRF_DL3_HDU_SPECIFICATION
 from gammapy.maps import MapAxis
 
-from gammapy_mimic.io.cards import Header, changed_header
-from gammapy_mimic.io.files import SourceHDU
-from gammapy_mimic.io.tables import read_columns
+from gammapy_mimic.io.files import BLOCK, SourceHDU
 
 __all__ = [
     "background",
@@ -21,8 +18,6 @@ __all__ = [
     "rad_max_table",
     "to_gadf_alignment",
 ]
-
-_DIMENSIONS = re.compile(r"\((\d+),(\d+),(\d+)\)")
 
 
 def is_mirrored_by_gammapy(header):
@@ -64,6 +59,8 @@ def background(observation):
     bkg : `~gammapy.irf.Background2D`, `~gammapy.irf.Background3D` or None
         Background model, a copy where its alignment had to be set.
     """
+    if not hasattr(observation, "_bkg"):
+        return observation.bkg
     bkg = observation._bkg
     if bkg is None:
         return None
@@ -129,25 +126,20 @@ def mirrored_background(hdu):
 
     Returns
     -------
-    mirrored : `~gammapy_mimic.io.files.SourceHDU` or None
-        Model aligned with ``RADEC``; None for a table that is not of the plain kind.
+    mirrored : `~gammapy_mimic.io.files.SourceHDU`
+        Model aligned with ``RADEC``.
     """
-    data = bytearray(hdu.data)
-    columns = read_columns(hdu.header, data) or {}
-    cubes = [columns[name] for name in ("BKG", "BGD") if name in columns]
-    edges = [columns.get(f"DETX_{end}") for end in ("LO", "HI")]
-    if len(cubes) != 1 or None in edges or hdu.header["NAXIS2"] != 1:
-        return None
-    shape = _DIMENSIONS.fullmatch(str(cubes[0].cards.get("TDIM")))
-    low, high = (edge.data[0] for edge in edges)
-    if shape is None or int(shape[2]) != low.size or "TSCAL" in cubes[0].cards:
-        return None
+    table = hdu.table_hdu()
+    (name,) = {"BKG", "BGD"} & set(table.columns.names)
     # energies come first or last, longitudes are always in the middle
-    cube = cubes[0].data[0].reshape([int(number) for number in shape.groups()[::-1]])
+    cube = table.data[name][0]
     cube[:] = cube[:, ::-1].copy()
+    low, high = (table.data[f"DETX_{end}"][0] for end in ("LO", "HI"))
     low[:], high[:] = -high[::-1], -low[::-1]
-    header = changed_header(hdu.header_bytes, {"FOVALIGN": "RADEC"})
-    return SourceHDU(header, Header(header, hdu.header.label), data)
+    table.header["FOVALIGN"] = "RADEC"
+    content = table.header.tostring().encode("ascii"), table.data.tobytes()
+    padding = bytes(-len(content[1]) % BLOCK)
+    return SourceHDU(table.header, content[0], content[1] + padding)
 
 
 def rad_max_table(observation):
@@ -165,10 +157,16 @@ def rad_max_table(observation):
         IRFs: gammapy makes a table from the keyword, but such a table cannot be
         read back from a file.
     """
-    rad_max = observation._rad_max
-    if rad_max is None or rad_max.is_fixed_rad_max:
-        return None
-    return rad_max
+    rad_max = _rad_max(observation)
+    return None if rad_max is None or rad_max.is_fixed_rad_max else rad_max
+
+
+def _rad_max(observation):
+    """Directional cut that a run holds apart from its IRFs."""
+    # the public attribute makes one of the IRFs, too, which is one number then
+    return getattr(
+        observation, "_rad_max" if hasattr(observation, "_rad_max") else "rad_max"
+    )
 
 
 def fixed_rad_max(observation):
@@ -185,7 +183,7 @@ def fixed_rad_max(observation):
         RAD_MAX in deg. None if the run holds no such number apart from the RAD_MAX
         keyword of its IRFs.
     """
-    rad_max = observation._rad_max
+    rad_max = _rad_max(observation)
     if rad_max is None or not rad_max.is_fixed_rad_max:
         return None
     return float(rad_max.quantity.to_value("deg").item())
