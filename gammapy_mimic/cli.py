@@ -53,8 +53,8 @@ def main(log_level):
     """Mimic observations: background runs in the field of view of a target.
 
     A session: "init" writes a configuration, "pairs" shows which donors there are,
-    "run" makes the mimics, "check" validates them, "analyse" does with each set what you
-    do with the targets, "report" summarises the results. "demo" needs no input.
+    "run" makes the mimics, "check" validates them, "analyse" does with each set what
+    you do with the targets, "report" summarises the results. "demo" needs no input.
 
     \b
     Exit codes: 0 all is well; 1 something is missing, broken or failed;
@@ -238,11 +238,18 @@ def run(file, n_jobs, parallel_backend, overwrite, only):
     metavar="MODULE:NAME",
     help="Call this function for each set, instead of gammapy's steps.",
 )
-def analyse(file, n_jobs, parallel_backend, only, unblind, overwrite, function):
+def analyse(
+    file: str,
+    n_jobs: int,
+    parallel_backend: str,
+    only: int | None,
+    unblind: bool,
+    overwrite: bool,
+    function: str | None,
+) -> None:
     """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
 
-    The steps are those that FILE has settings for; what an earlier, interrupted call
-    has done is kept. The targets are not looked at, unless you say --unblind.
+    What is done is kept. The targets are not looked at, unless you say --unblind.
     """
     _set_up()
     from gammapy_mimic.analysis.worker import load_function
@@ -255,8 +262,6 @@ def analyse(file, n_jobs, parallel_backend, only, unblind, overwrite, function):
     if function is None:
         found = _run(campaign.analyse, n_jobs, file=file, **options)
     else:
-        # as Python does for a script
-        sys.path.insert(0, "")
         measure = _run(load_function, function)
         found = _run(campaign.map, measure, n_jobs, file=file, **options)
     click.echo(found.summary())

@@ -8,7 +8,6 @@ and `runner` all of them, `build` makes an `Ensemble` with the statistics of `sc
 """
 
 from gammapy_mimic.analysis.ensemble import Ensemble
-from gammapy_mimic.analysis.figures import plot_spectrum
 from gammapy_mimic.analysis.injection import inject
 from gammapy_mimic.analysis.limits import recovery, sensitivity, upper_limits
 from gammapy_mimic.analysis.mimic_analysis import MimicAnalysis
@@ -20,7 +19,6 @@ __all__ = [
     "MimicAnalysis",
     "free_amplitudes",
     "inject",
-    "plot_spectrum",
     "recovery",
     "sensitivity",
     "set_scatter",

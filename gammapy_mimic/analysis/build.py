@@ -1,6 +1,7 @@
 """From the records of single sets to their ensemble."""
 
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -18,7 +19,14 @@ SAME_TIME_D = 2 / 86400
 """Bins of light curves that start within this time are the same."""
 
 
-def build_ensemble(records, *, target=None, truth=None, meta=None, same_times=True):
+def build_ensemble(
+    records: dict[tuple[float, int], dict],
+    *,
+    target: dict | None = None,
+    truth: Callable[[dict], float | None] | None = None,
+    meta: dict | None = None,
+    same_times: bool = True,
+) -> Ensemble:
     """Make an ensemble.
 
     Parameters

@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from astropy.table import Table
+from gammapy.estimators import FluxPoints
 from gammapy.modeling.models import Models
-from matplotlib.figure import Figure
 
-from gammapy_mimic.analysis import figures
+from gammapy_mimic.analysis.figures import EnsemblePlots
 from gammapy_mimic.analysis.flux_points import with_systematic
 from gammapy_mimic.analysis.limits import recovery, sensitivity, upper_limits
 from gammapy_mimic.analysis.summary import summary
@@ -21,7 +22,7 @@ __all__ = ["Ensemble"]
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Ensemble(EnsemblePlots):
     """What one analysis gives on all mimic sets, which are known to be empty.
 
     Made by `~gammapy_mimic.MimicCampaign.analyse` and
@@ -67,16 +68,16 @@ class Ensemble:
     meta: dict = field(default_factory=dict)
 
     @property
-    def scales(self):
+    def scales(self) -> list[float]:
         """Scales of the injected source, 0 for none (list of float)."""
         return sorted({it["injected"] for it in self.quantities} | {0.0})
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the quantities (list of str)."""
         return list(dict.fromkeys(it["name"] for it in self.quantities))
 
-    def quantity(self, name, injected=0.0):
+    def quantity(self, name: str, injected: float = 0.0) -> dict[str, Any]:
         """Give a quantity.
 
         Parameters
@@ -105,7 +106,7 @@ class Ensemble:
         )
 
     @property
-    def table(self):
+    def table(self) -> Table:
         """Values of all sets (`~astropy.table.Table`).
 
         A row for each MIMIC_SET and INJECTED, a column for each quantity, and FAILED
@@ -134,40 +135,27 @@ class Ensemble:
         return table
 
     @property
-    def summary_table(self):
-        """Statistics of all quantities (`~astropy.table.Table`)."""
-        keys = ["name", "injected", "unit", "n_sets", "n_donors", "mean", "mean_err"]
-        keys += ["scatter", "statistical", "systematic", "systematic_err"]
-        keys += ["systematic_ul", "pull_width"]
-        table = Table()
-        for key in keys:
-            values = [it[key] for it in self.quantities]
-            is_text = key in ("name", "unit")
-            table[key.upper()] = np.array(values, dtype=str if is_text else float)
-        return table
-
-    @property
-    def models(self):
+    def models(self) -> Models | None:
         """Models of the target (`~gammapy.modeling.models.Models`); None if none."""
         found = self.meta.get("models")
         return None if not found else Models.from_dict(found)
 
     @property
-    def recovery(self):
+    def recovery(self) -> Table:
         """Flux found against flux put in; see `~gammapy_mimic.analysis.recovery`."""
         return recovery(self)
 
     @property
-    def sensitivity(self):
+    def sensitivity(self) -> Table:
         """Flux that half of the sets see; see `~gammapy_mimic.analysis.sensitivity`."""
         return sensitivity(self)
 
     @property
-    def upper_limits(self):
+    def upper_limits(self) -> Table:
         """Limits of the sets; see `~gammapy_mimic.analysis.upper_limits`."""
         return upper_limits(self)
 
-    def summary(self):
+    def summary(self) -> str:
         """Describe the ensemble.
 
         Returns
@@ -178,7 +166,7 @@ class Ensemble:
         """
         return summary(self)
 
-    def apply_to(self, flux_points):
+    def apply_to(self, flux_points: FluxPoints) -> FluxPoints:
         """Give flux points the systematic error of their bins.
 
         Parameters
@@ -200,82 +188,7 @@ class Ensemble:
         """
         return with_systematic(self, flux_points)
 
-    def plot_spectrum(self, ax, target=None):
-        """Draw the false spectrum; see `~gammapy_mimic.analysis.plot_spectrum`."""
-        return figures.plot_spectrum(self, ax, target)
-
-    def plot_ts(self, ax, name=None):
-        """Draw how the test statistic is distributed, beside chi-square.
-
-        Parameters
-        ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        name : str, optional
-            Quantity. Default is the test statistic of the first source.
-
-        Returns
-        -------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        """
-        return figures.plot_ts(self, ax, name)
-
-    def plot_values(self, ax, name):
-        """Draw a quantity of all sets with mean and systematic.
-
-        Parameters
-        ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        name : str
-            Quantity.
-
-        Returns
-        -------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        """
-        return figures.plot_values(self, ax, name)
-
-    def peek(self, figsize=(13, 4)):
-        """Draw the main quantity, the false spectrum and the test statistic.
-
-        Parameters
-        ----------
-        figsize : tuple of float, optional
-            Size in inches. Default is (13, 4).
-
-        Returns
-        -------
-        figure : `~matplotlib.figure.Figure`
-            Figure.
-        """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
-        return figures.peek(self, figure)
-
-    def peek_injection(self, figsize=(13, 4)):
-        """Draw recovery, sensitivity and upper limits of an injected source.
-
-        Parameters
-        ----------
-        figsize : tuple of float, optional
-            Size in inches. Default is (13, 4).
-
-        Returns
-        -------
-        figure : `~matplotlib.figure.Figure`
-            Figure.
-
-        Raises
-        ------
-        ValueError
-            If no source was injected.
-        """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
-        return figures.peek_injection(self, figure)
-
-    def write(self, folder):
+    def write(self, folder: str | Path) -> None:
         """Write ``ensemble.ecsv`` and ``ensemble.json``.
 
         Parameters
@@ -297,7 +210,7 @@ class Ensemble:
         write_text(folder / "ensemble.json", [text])
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> Self:
         """Read what an analysis has written.
 
         Parameters

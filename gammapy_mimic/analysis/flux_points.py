@@ -1,11 +1,17 @@
 """Flux points with a column for the systematic error."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from gammapy.estimators import FluxPoints
 from gammapy.maps import Map
+
+if TYPE_CHECKING:
+    from gammapy_mimic.analysis.ensemble import Ensemble
 
 __all__ = ["SystematicFluxPoints", "with_systematic"]
 
@@ -21,7 +27,7 @@ class SystematicFluxPoints(FluxPoints):
     """
 
     @staticmethod
-    def all_quantities(sed_type):
+    def all_quantities(sed_type: str) -> list[str]:
         """All quantities of an SED type."""
         prefix = "norm" if sed_type == "likelihood" else sed_type
         own = [f"{prefix}_{suffix}" for suffix in SUFFIXES]
@@ -37,7 +43,9 @@ class SystematicFluxPoints(FluxPoints):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
 
-def with_systematic(ensemble, flux_points):
+def with_systematic(
+    ensemble: Ensemble, flux_points: FluxPoints
+) -> SystematicFluxPoints:
     """Flux points with the systematic error of an ensemble; see `Ensemble.apply_to`."""
     bins = [
         it

@@ -1,17 +1,19 @@
 """Sources put into runs: events drawn by gammapy with the IRFs of each run."""
 
 import copy
+from collections.abc import Iterable
 
 import numpy as np
 from astropy import units as u
 from astropy.table import vstack
-from gammapy.data import GTI, EventList
+from gammapy.data import GTI, EventList, Observation
 from gammapy.datasets import MapDatasetEventSampler, create_map_dataset_from_observation
 from gammapy.maps import MapAxis
-from gammapy.modeling.models import Models
+from gammapy.modeling.models import ModelBase, Models, SkyModel
 
 from gammapy_mimic.analysis.models import scaled_models
 from gammapy_mimic.data.seeds import seed_sequence
+from gammapy_mimic.io.arguments import RandomState
 
 __all__ = ["check_full_enclosure", "inject"]
 
@@ -24,7 +26,13 @@ MARGIN = 0.3 * u.deg
 BINS_PER_DECADE = 20
 
 
-def inject(observation, models, *, scale=1.0, random_state=None):
+def inject(
+    observation: Observation,
+    models: SkyModel | Iterable[ModelBase],
+    *,
+    scale: float = 1.0,
+    random_state: RandomState = None,
+) -> Observation:
     """Put sources into a run.
 
     Their events are drawn by `~gammapy.datasets.MapDatasetEventSampler`, with effective
@@ -86,7 +94,7 @@ def inject(observation, models, *, scale=1.0, random_state=None):
     return new
 
 
-def check_full_enclosure(observation):
+def check_full_enclosure(observation: Observation) -> None:
     """Raise an error for a run into which no source can be put.
 
     Parameters

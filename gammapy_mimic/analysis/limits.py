@@ -1,8 +1,15 @@
 """Sources that were put in: found again, seen, and excluded."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
 from scipy.special import stdtrit
+
+if TYPE_CHECKING:
+    from gammapy_mimic.analysis.ensemble import Ensemble
 
 __all__ = ["recovery", "sensitivity", "upper_limits"]
 
@@ -34,7 +41,7 @@ def _injected(ensemble):
     return found
 
 
-def recovery(ensemble):
+def recovery(ensemble: Ensemble) -> Table:
     """Compare what was found with what was put in.
 
     Parameters
@@ -80,7 +87,7 @@ def recovery(ensemble):
     return Table(rows)
 
 
-def sensitivity(ensemble):
+def sensitivity(ensemble: Ensemble) -> Table:
     """Find the flux that half of the sets see at 5 standard deviations.
 
     Parameters
@@ -114,7 +121,9 @@ def sensitivity(ensemble):
     return Table(rows)
 
 
-def significances(ensemble, name):
+def significances(
+    ensemble: Ensemble, name: str
+) -> tuple[list[float], tuple[list[float], list[float]]]:
     """Median significance of the sets against the flux put in.
 
     Parameters
@@ -133,11 +142,11 @@ def significances(ensemble, name):
     """
     entries = _injected(ensemble)[name]
     false = _number(entries[0]["systematic"])
-    seen = (
+    seen, seen_systematic = (
         [_median_significance(it, ensemble, systematic) for it in entries]
         for systematic in (0.0, false)
     )
-    return [it["truth"] for it in entries], tuple(seen)
+    return [it["truth"] for it in entries], (seen, seen_systematic)
 
 
 def _median_significance(entry, ensemble, systematic):
@@ -164,7 +173,7 @@ def _crossing(x, y, level=N_SIGMA):
     return float(np.interp(level, y[k - 1 : k + 1], x[k - 1 : k + 1]))
 
 
-def upper_limits(ensemble):
+def upper_limits(ensemble: Ensemble) -> Table:
     r"""Upper limits at 95 % that hold with systematics, by test inversion.
 
     A flux F is excluded by a value q if sets with a source of this flux give so little

@@ -1,7 +1,10 @@
 """Source models for an empty sky: what is fitted, and what is not."""
 
+from collections.abc import Iterable, Sequence
+
 from astropy import units as u
-from gammapy.modeling.models import Models, SkyModel
+from gammapy.modeling import Parameter
+from gammapy.modeling.models import ModelBase, Models, SkyModel
 
 __all__ = [
     "amplitude_of",
@@ -14,7 +17,7 @@ __all__ = [
 _AMPLITUDES = ("amplitude", "norm")
 
 
-def source_models(models):
+def source_models(models: Iterable[ModelBase]) -> list[SkyModel]:
     """Give the models of sources, without those of backgrounds.
 
     Parameters
@@ -30,7 +33,7 @@ def source_models(models):
     return [model for model in models if isinstance(model, SkyModel)]
 
 
-def amplitude_of(model):
+def amplitude_of(model: SkyModel) -> Parameter:
     """Find the parameter that the flux of a source is proportional to.
 
     Parameters
@@ -58,7 +61,7 @@ def amplitude_of(model):
     )
 
 
-def free_amplitudes(models, free=()):
+def free_amplitudes(models: Models, free: Sequence[str] = ()) -> Models:
     """Prepare models for an empty sky.
 
     There amplitudes may be negative, and shapes mean nothing: of each source all
@@ -103,7 +106,7 @@ def free_amplitudes(models, free=()):
     return models
 
 
-def describe_free(models):
+def describe_free(models: Models) -> str:
     """Say in words what is fitted.
 
     Parameters
@@ -116,7 +119,8 @@ def describe_free(models):
     text : str
         Names of the parameters of sources that are fitted, and of those that are not.
     """
-    fitted, frozen = [], []
+    fitted: list[str] = []
+    frozen: list[str] = []
     for model in source_models(models):
         for parameter in model.parameters:
             name = f"{model.name}.{parameter.name}"
@@ -127,7 +131,9 @@ def describe_free(models):
     )
 
 
-def scaled_models(models, scale):
+def scaled_models(
+    models: SkyModel | Iterable[ModelBase], scale: float
+) -> list[SkyModel]:
     """Give sources with their flux multiplied by a factor.
 
     Parameters

@@ -1,8 +1,13 @@
 """Numbers of one analysed set, by the names that they have in an ensemble."""
 
+from typing import Any
+
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import Angle, SkyCoord
 from gammapy.datasets import Datasets
+from gammapy.estimators import FluxMaps, FluxPoints
+from gammapy.modeling.models import Models
 from regions import CircleSkyRegion
 
 __all__ = [
@@ -16,7 +21,12 @@ __all__ = [
 ]
 
 
-def measured(value, error=None, unit="", **bins):
+def measured(
+    value: float,
+    error: float | None = None,
+    unit: str | u.UnitBase = "",
+    **bins: float,
+) -> dict[str, Any]:
     """Give a quantity as plain values, as records hold them.
 
     Parameters
@@ -44,7 +54,9 @@ def measured(value, error=None, unit="", **bins):
     }
 
 
-def counts(datasets, position, radius):
+def counts(
+    datasets: Datasets, position: SkyCoord | None, radius: Angle
+) -> dict[str, dict]:
     """Count in the on region, and predict the background there.
 
     Parameters
@@ -98,7 +110,7 @@ def _in_circle(dataset, position, radius):
     return [(it.data * inside).sum() for it in (dataset.counts, background)]
 
 
-def excess_map_values(maps, position):
+def excess_map_values(maps: FluxMaps, position: SkyCoord) -> dict[str, dict]:
     """Significance of an excess map at a position.
 
     Parameters
@@ -123,7 +135,7 @@ def excess_map_values(maps, position):
     }
 
 
-def amplitudes(models):
+def amplitudes(models: Models) -> dict[str, dict]:
     """Fitted parameters.
 
     Parameters
@@ -146,7 +158,7 @@ def amplitudes(models):
     }
 
 
-def flux_point_values(points):
+def flux_point_values(points: FluxPoints) -> dict[str, dict]:
     """Flux points.
 
     Parameters
@@ -174,7 +186,7 @@ def flux_point_values(points):
     }
 
 
-def light_curve_values(curve):
+def light_curve_values(curve: FluxPoints) -> dict[str, dict]:
     """Light curve.
 
     Parameters
@@ -204,7 +216,7 @@ def light_curve_values(curve):
     }
 
 
-def numbers_of(result, name):
+def numbers_of(result: dict[str, Any], name: str) -> dict[str, dict]:
     """Take what a user's function gives as quantities.
 
     Parameters
@@ -237,7 +249,7 @@ def numbers_of(result, name):
     errors = {it for it in found if it.removesuffix("_err") in found.keys() - {it}}
     quantities = {}
     for key in found.keys() - errors:
-        value, error = found[key], found.get(f"{key}_err")
-        error = None if error is None else error.to_value(value.unit)
-        quantities[key] = measured(value.value, error, value.unit)
+        value, own = found[key], found.get(f"{key}_err")
+        own = None if own is None else own.to_value(value.unit)
+        quantities[key] = measured(value.value, own, value.unit)
     return {key: quantities[key] for key in found if key in quantities}

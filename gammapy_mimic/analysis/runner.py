@@ -6,16 +6,19 @@ import json
 import logging
 import pickle
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 
 import yaml
 from gammapy.analysis.config import LogConfig
+from gammapy.data import Observations
 from gammapy.modeling.models import Models
 
 from gammapy_mimic import __version__
 from gammapy_mimic.analysis.build import build_ensemble
+from gammapy_mimic.analysis.ensemble import Ensemble
 from gammapy_mimic.analysis.injection import check_full_enclosure
 from gammapy_mimic.analysis.models import describe_free, free_amplitudes
 from gammapy_mimic.analysis.steps import asked_steps
@@ -25,7 +28,7 @@ from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
 from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.selection import select_targets
-from gammapy_mimic.config import ConfigError, expand
+from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.io.output import TEMPORARY
 
@@ -38,16 +41,16 @@ _FREE = ("log", "n_jobs", "outdir", "datasets_file")
 
 
 def analyse_campaign(
-    config,
-    n_jobs,
+    config: MimicAnalysisConfig,
+    n_jobs: int,
     *,
-    backend,
-    only=None,
-    unblind=False,
-    overwrite=False,
-    function=None,
-    models=None,
-):
+    backend: str,
+    only: int | None = None,
+    unblind: bool = False,
+    overwrite: bool = False,
+    function: Callable[[Observations], dict] | None = None,
+    models: Models | list | None = None,
+) -> Ensemble:
     """Analyse all mimic sets; see `~gammapy_mimic.MimicCampaign.analyse`.
 
     Parameters

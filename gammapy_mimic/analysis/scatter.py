@@ -23,7 +23,7 @@ LIMIT = 0.95
 N_ITERATIONS = 20
 
 
-def donor_overlap(shares):
+def donor_overlap(shares: np.ndarray) -> np.ndarray:
     r"""Overlap of sets in their donors, :math:`\kappa_{ij}`.
 
     Parameters
@@ -40,7 +40,7 @@ def donor_overlap(shares):
     return overlap / np.trace(overlap) * len(overlap)
 
 
-def event_overlap(events):
+def event_overlap(events: list[set]) -> np.ndarray:
     r"""Part of their events that two sets share, :math:`\rho_{ij}`.
 
     Parameters
@@ -66,7 +66,9 @@ def event_overlap(events):
     return overlap
 
 
-def set_scatter(values, errors, donors, events):
+def set_scatter(
+    values: np.ndarray, errors: np.ndarray, donors: np.ndarray, events: np.ndarray
+) -> dict[str, float]:
     r"""Mean and scatter of a quantity over sets.
 
     With the centring matrix A and the statistical part P of V, the systematic is
@@ -132,9 +134,10 @@ def set_scatter(values, errors, donors, events):
     found["n_dof"] = n_dof
     if not has_errors:
         return found
-    pull = values / errors
-    expected = np.trace(centring @ events)
-    found["pull_width"] = np.sqrt(pull @ centring @ pull / expected)
+    # from values to the pulls from their mean
+    to_pulls = centring / errors[:, np.newaxis]
+    expected = np.trace(to_pulls @ statistical @ to_pulls.T)
+    found["pull_width"] = np.sqrt(np.sum((to_pulls @ values) ** 2) / expected)
     found["statistical"] = np.sqrt(np.mean(sigma**2))
     found["systematic"] = systematic = np.sqrt(max(systematic2, 0))
     error = np.sqrt(2 * second) / freedom

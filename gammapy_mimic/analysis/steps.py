@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+from astropy.coordinates import Angle, SkyCoord
 from gammapy.analysis import Analysis
+from gammapy.data import Observations
+from gammapy.modeling.models import Models
 
 from gammapy_mimic.analysis.models import amplitude_of, free_amplitudes, source_models
 from gammapy_mimic.analysis.quantities import (
@@ -16,6 +19,7 @@ from gammapy_mimic.analysis.quantities import (
     light_curve_values,
     measured,
 )
+from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.config.analyse import STEPS
 
 __all__ = ["AnalysisRun", "asked_steps", "run_steps"]
@@ -57,7 +61,7 @@ class AnalysisRun:
     notes: list = field(default_factory=list)
 
 
-def asked_steps(config, models):
+def asked_steps(config: MimicAnalysisConfig, models: Models) -> list[str]:
     """Find the steps that a configuration asks for.
 
     Parameters
@@ -79,7 +83,7 @@ def asked_steps(config, models):
         If a step is asked for whose settings are not there.
     """
     lacking = _lacking(config, models)
-    steps = config.mimic.analyse.steps
+    steps: list[str] = list(config.mimic.analyse.steps)
     for name in steps:
         if lacking[name]:
             raise ValueError(f"mimic.analyse.steps: {name!r}, but {lacking[name]}")
@@ -121,7 +125,12 @@ def _lacking(config, models):
     return lacking
 
 
-def run_steps(config, observations, models, position=None):
+def run_steps(
+    config: MimicAnalysisConfig,
+    observations: Observations,
+    models: Models,
+    position: SkyCoord | None = None,
+) -> AnalysisRun:
     """Run the steps of gammapy's `~gammapy.analysis.Analysis` on a set of runs.
 
     Parameters
@@ -160,7 +169,7 @@ def _datasets(analysis, found, config, models, position):
     found.values |= counts(analysis.datasets, position, map_radius(config))
 
 
-def map_radius(config):
+def map_radius(config: MimicAnalysisConfig) -> Angle:
     """Radius around the position in which counts of a map are summed.
 
     Parameters

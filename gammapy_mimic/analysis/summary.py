@@ -1,12 +1,19 @@
 """An ensemble in words."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.table import Table
+
+if TYPE_CHECKING:
+    from gammapy_mimic.analysis.ensemble import Ensemble
 
 __all__ = ["summary"]
 
 
-def summary(ensemble):
+def summary(ensemble: Ensemble) -> str:
     """Describe an ensemble; see `Ensemble.summary`."""
     empty = [it for it in ensemble.quantities if it["injected"] == 0]
     n_donors = max((it["n_donors"] for it in empty), default=0)

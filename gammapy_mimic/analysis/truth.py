@@ -5,6 +5,7 @@ from astropy import units as u
 from gammapy.modeling.models import Models
 
 from gammapy_mimic.analysis.models import amplitude_of, source_models
+from gammapy_mimic.config import MimicAnalysisConfig
 
 __all__ = ["Truth"]
 
@@ -25,21 +26,23 @@ class Truth:
         Models of the injected source, at scale 1.
     """
 
-    def __init__(self, config, models, injected):
+    def __init__(
+        self, config: MimicAnalysisConfig, models: Models, injected: dict | None
+    ) -> None:
         self.config = config
-        injected = [] if injected is None else source_models(Models.from_dict(injected))
-        sources = source_models(models)
-        if len(injected) == 1 and len(sources) == 1:
-            self.pairs = {sources[0].name: (sources[0], injected[0])}
+        put_in = Models() if injected is None else Models.from_dict(injected)
+        sources, put_in = source_models(models), source_models(put_in)
+        if len(put_in) == 1 and len(sources) == 1:
+            self.pairs = {sources[0].name: (sources[0], put_in[0])}
         else:
-            by_name = {model.name: model for model in injected}
+            by_name = {model.name: model for model in put_in}
             self.pairs = {
                 model.name: (model, by_name[model.name])
                 for model in sources
                 if model.name in by_name
             }
 
-    def __call__(self, entry):
+    def __call__(self, entry: dict) -> float | None:
         """Give the true value of a quantity.
 
         Parameters

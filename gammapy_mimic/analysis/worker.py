@@ -2,9 +2,12 @@
 
 import importlib
 import logging
+import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -43,14 +46,14 @@ class SetTask:
     models: dict | None
     """Models of the target."""
     injected: dict | None
-    function: object
+    function: Callable | None
     folder: Path
     """Where files for the user go."""
     record: Path
     fingerprint: str
 
 
-def analyse_set(task):
+def analyse_set(task: SetTask) -> None:
     """Analyse one set of runs, and write what it gives.
 
     Parameters
@@ -60,8 +63,9 @@ def analyse_set(task):
     """
     models = _models(task.models)
     position = position_of(task.config, models)
-    record = {"fingerprint": task.fingerprint, "problem": None, "values": {}}
-    files = {}
+    record: dict[str, Any] = {"fingerprint": task.fingerprint, "problem": None}
+    record["values"] = {}
+    files: dict[str, bytes] = {}
     with no_bars(), _without_repetitions():
         try:
             observations = open_runs(task)
@@ -104,13 +108,13 @@ def _models(content):
     return Models() if content is None else Models.from_dict(content)
 
 
-def name_of(function):
+def name_of(function: Callable) -> str:
     """Name of a function, for people."""
     inner = getattr(function, "func", function)
     return f"{inner.__module__}:{getattr(inner, '__qualname__', repr(inner))}"
 
 
-def open_runs(task):
+def open_runs(task: SetTask) -> Observations:
     """Open the runs of a set, as the section ``observations`` says.
 
     Parameters
@@ -137,7 +141,7 @@ def open_runs(task):
     return observations
 
 
-def position_of(config, models):
+def position_of(config: MimicAnalysisConfig, models: Models) -> SkyCoord | None:
     """Find the position of interest.
 
     Parameters
@@ -199,7 +203,7 @@ def _with_source(task, observations):
     return Observations(runs)
 
 
-def load_function(text):
+def load_function(text: str) -> Callable:
     """Import a function.
 
     Parameters
@@ -220,6 +224,8 @@ def load_function(text):
     module, colon, name = text.partition(":")
     if not (module and colon and name):
         raise ValueError(f"function {text!r}: write it as my_module:my_function")
+    # as Python does for a script
+    sys.path.insert(0, "")
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -1,7 +1,7 @@
 """Settings of the user's own analysis on every mimic set, ``mimic.analyse:``."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from gammapy.analysis.config import GammapyBaseConfig
@@ -18,7 +18,8 @@ from gammapy_mimic.config.types import Number, none_if_off
 
 __all__ = ["STEPS", "AnalyseConfig", "InjectConfig"]
 
-STEPS = ("datasets", "excess-map", "fit", "flux-points", "light-curve")
+Step = Literal["datasets", "excess-map", "fit", "flux-points", "light-curve"]
+STEPS = get_args(Step)
 """Steps of `~gammapy.analysis.Analysis`, named as in ``gammapy.workflow``."""
 
 
@@ -84,8 +85,6 @@ class AnalyseConfig(GammapyBaseConfig):
         A source that is put into the mimics, to be found again. Default is None.
     """
 
-    steps: list[Annotated[Literal[STEPS], BeforeValidator(_dashed)]] = Field(
-        default_factory=list
-    )
+    steps: list[Annotated[Step, BeforeValidator(_dashed)]] = Field(default_factory=list)
     free: list[StrictStr] = Field(default_factory=list)
     inject: Annotated[InjectConfig | None, BeforeValidator(none_if_off)] = None
