@@ -106,9 +106,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def analysed(made):
+def analysed(made, tmp_path_factory):
     """Settings and ensemble of all steps, with a source put in, and the targets."""
-    content = copy.deepcopy(made)
+    content = copy_of(made, tmp_path_factory.mktemp("analysed"))
     content["flux_points"] = {"energy": AXIS, "source": "crab"}
     content["flux_points"]["parameters"] = {"selection_optional": ["ul"]}
     content["light_curve"] = {"energy_edges": AXIS, "source": "crab"}
@@ -120,11 +120,14 @@ def analysed(made):
 
 @pytest.fixture
 def settings(made, tmp_path):
-    """Its settings, with the results of analyses taken away after the test."""
+    """Give its settings, with a folder of its own."""
+    return copy_of(made, tmp_path)
+
+
+def copy_of(made, folder):
     content = copy.deepcopy(made)
-    out = tmp_path / "mimics"
-    shutil.copytree(made["mimic"]["outdir"], out)
-    content["mimic"]["outdir"] = str(out)
+    shutil.copytree(made["mimic"]["outdir"], folder / "mimics")
+    content["mimic"]["outdir"] = str(folder / "mimics")
     return content
 
 
