@@ -286,6 +286,8 @@ def test_a_function_of_the_user(settings):
     assert ensemble.quantity("energy")["statistical"] is None
     n = ensemble.quantity("n")
     assert_allclose(n["statistical"], np.sqrt(np.mean(n["values"])))
+    with pytest.raises(ValueError, match="no analysis gave a number: TypeError"):
+        MimicCampaign(settings).map(lambda _: 3).peek()
     for wrong in (lambda _: 3, lambda _: {"a": "b"}, lambda _: {"a": [1, 2]}):
         reason = MimicCampaign(settings).map(wrong).failed[0]["reason"]
         assert reason.startswith("TypeError")

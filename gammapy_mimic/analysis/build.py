@@ -121,12 +121,18 @@ def _entry(name, scale, rows, overlaps):
         [np.nan if it is None or it["error"] is None else it["error"] for it in found]
     )
     used = np.flatnonzero(np.isfinite(values))
+    if np.isfinite(errors[used]).any():
+        # what a fit could not estimate is taken to be as in the other sets
+        mean = np.sqrt(np.nanmean(errors[used] ** 2))
+        filled = np.where(np.isfinite(errors), errors, mean)
+    else:
+        filled = errors
     first = next(it for it in found if it is not None)
     entry = {"name": name, "unit": first["unit"], "injected": float(scale)}
     entry |= {key: first[key] for key in _EDGES if key in first}
     entry |= {"values": _plain(values), "errors": _plain(errors)}
     n_donors, donors, events = overlaps.of(used) if len(used) else (0, None, np.eye(0))
-    scatter = set_scatter(values[used], errors[used], donors, events)
+    scatter = set_scatter(values[used], filled[used], donors, events)
     entry |= {key: _or_none(value) for key, value in scatter.items()}
     entry |= {"n_sets": len(used), "n_donors": n_donors}
     if name.endswith(".ts"):

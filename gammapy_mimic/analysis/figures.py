@@ -327,4 +327,7 @@ def _main_quantity(ensemble):
     for name in (source, "excess", "n_on"):
         if name in ensemble.names:
             return name
+    if not ensemble.names:
+        reasons = "; ".join({it["reason"] for it in ensemble.failed})
+        raise ValueError(f"no analysis gave a number: {reasons}")
     return ensemble.names[0]

@@ -81,7 +81,7 @@ def counts(
         found = {}
         if "counts_off" in info:
             off = info["counts_off"]
-            found["n_off"] = measured(off, np.sqrt(off))
+            found["n_off"] = measured(off, np.sqrt(max(off, 1)))
             found["sqrt_ts"] = measured(info["sqrt_ts"])
             variance = background**2 / off if off > 0 else 0
             error = np.sqrt(max(on, 1) + variance)
@@ -93,7 +93,7 @@ def counts(
         )
         error, found = np.sqrt(max(on, 1)), {}
     return {
-        "n_on": measured(on, np.sqrt(on)),
+        "n_on": measured(on, np.sqrt(max(on, 1))),
         "background": measured(background),
         "excess": measured(on - background, error),
         **found,
