@@ -86,7 +86,9 @@ def main(log_level):
 )
 @click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
 @click.option("--donors", multiple=True, type=int, help="OBS_IDs, in this order.")
-@click.option("--overwrite", is_flag=True, help="Replace earlier results in DIR.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the results of an earlier demo."
+)
 def demo(out, random_state, datastore, targets, donors, overwrite):
     """Make mimics, write a data store, reduce it with gammapy and draw it.
 
@@ -201,12 +203,20 @@ def pairs(file, why, write, plot):
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
 )
-def run(file, n_jobs, parallel_backend, overwrite, only):
+@click.option(
+    "--rematch",
+    is_flag=True,
+    help="Match again, say which pairs change, and replace their mimics.",
+)
+def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
     """Make the mimics of FILE.
 
-    What an earlier, interrupted call has made is kept, and the rest is made. For a
-    cluster: one call with --only for each mimic set, at the same time.
+    What an earlier, interrupted call has made is kept, and the rest is made. So are
+    pairs of target and donor, also where new runs would fit better; see --rematch. For
+    a cluster: one call with --only for each mimic set, at the same time.
     """
+    if only is not None and rematch:
+        raise click.UsageError("--rematch is for all mimic sets, --only for one")
     _set_up()
     from gammapy_mimic.campaign import MimicCampaign
 
@@ -219,6 +229,7 @@ def run(file, n_jobs, parallel_backend, overwrite, only):
             parallel_backend=parallel_backend,
             overwrite=overwrite,
             only=only,
+            rematch=rematch,
             file=file,
         )
     click.echo(result.summary())

@@ -4,6 +4,7 @@ Match, scramble, move, write, open, reduce, draw: each step of a campaign once.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 from gammapy.data import DataStore
-from gammapy.datasets import MapDataset
-from gammapy.makers import MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import MapAxis, WcsGeom
 from gammapy.utils.pbar import progress_bar
+from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
+from gammapy_mimic.campaign.records import claimed_file, remove_file, write_record
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.io.arguments import PathLike, RandomState
 from gammapy_mimic.io.ecsv import write_ecsv
@@ -27,6 +28,7 @@ from gammapy_mimic.plotting import plot_mimic, plot_scramble
 from gammapy_mimic.scramble.residuals import scramble_residuals, scramble_seed
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.simulation import simulate_datastore
+from gammapy_mimic.validation import reduction
 from gammapy_mimic.writer import write_datastore
 
 __all__ = ["reduce_run", "run_demo"]
@@ -35,6 +37,11 @@ log = logging.getLogger(__name__)
 
 ENERGY_RANGE = (0.5, 20) * u.TeV
 OFFSET_MAX = 2 * u.deg
+
+_CLAIM = ".demo.json"
+_RESULTS = ("runs", "mimics", "figures", "pairs.ecsv")
+_OWN = re.compile(r"-?\d+\.fits|(obs|hdu)-index\.fits\.gz|(scrambled_)?-?\d+\.png")
+"""What the demonstration writes to its folders."""
 
 RELAXED = ("muon_efficiency", "azimuth")
 """Cuts that may be given up for a target that has no donor otherwise."""
@@ -69,7 +76,7 @@ def run_demo(
     random_state : int, optional
         Seed. Default is 0.
     overwrite : bool, optional
-        Replace the results of an earlier call. Default is False.
+        Replace the results of an earlier call: nothing of them stays. Default is False.
 
     Returns
     -------
@@ -83,12 +90,15 @@ def run_demo(
     ValueError
         If a run is missing, no target has a donor, or there are fewer donors than
         targets.
+    FileExistsError
+        If ``out`` holds results, and ``overwrite`` is False or they are not those of
+        an earlier call.
     """
     out = Path(out)
+    _check_folder(out, datastore, overwrite)
     if datastore is None:
-        simulated = simulate_datastore(
-            out / "runs", random_state=random_state, overwrite=overwrite
-        )
+        _clear(out)
+        simulated = simulate_datastore(out / "runs", random_state=random_state)
         store, targets = simulated.datastore, list(simulated.target_ids)
         # without its best donor, the first target gets the one with the weak source
         pairs = _matched_pairs(store, targets, simulated.donor_ids[1:])
@@ -100,17 +110,60 @@ def run_demo(
         store = open_store(datastore, needs_obs_index=not donors)
         pairs = _pairs(store, list(targets or []), list(donors or []))
         scrambler = AnnulusScrambler.from_catalog()
+        _clear(out)
     maker = MimicMaker(scrambler=scrambler, random_state=random_state)
     made = (
         maker.run(_run(store, target_id), _run(store, donor_id))
         for target_id, donor_id in progress_bar(pairs, desc="Mimics")
     )
-    mimics = write_datastore(made, out / "mimics", overwrite=overwrite)
+    try:
+        mimics = write_datastore(made, out / "mimics")
+    except BaseException:
+        if not any((out / name).exists() for name in _RESULTS):
+            remove_file(out / _CLAIM)
+        raise
     chosen = Table(rows=pairs, names=["TARGET_OBS_ID", "DONOR_OBS_ID"])
     write_ecsv(chosen, out / "pairs.ecsv")
     table = _report(store, mimics, pairs, out / "figures")
     _draw_scrambled(store, mimics, pairs, scrambler, out / "figures")
     return table
+
+
+def _check_folder(out, datastore, overwrite):
+    """Raise an error for results that are not to be replaced."""
+    there = [name for name in _RESULTS if (out / name).exists()]
+    if not there:
+        return
+    names = ", ".join(there)
+    if not overwrite:
+        raise FileExistsError(
+            f"{out} holds results ({names}): use overwrite (--overwrite) to replace "
+            "those of an earlier demo, or take another folder (--out)"
+        )
+    if claimed_file(out / _CLAIM) is None:
+        raise FileExistsError(
+            f"{out} holds {names} which no demo has written: they are not replaced; "
+            "take another folder (--out)"
+        )
+    if datastore is not None and make_path(datastore).resolve().is_relative_to(
+        out.resolve()
+    ):
+        raise FileExistsError(
+            f"{datastore} lies in the folder {out}, which is to be overwritten: take "
+            "another folder (--out)"
+        )
+
+
+def _clear(out):
+    """Remove what an earlier call has written, and claim the folder."""
+    for name in _RESULTS:
+        files = [out / name] if "." in name else [*(out / name).glob("*")]
+        for path in files:
+            if path.name == name or _OWN.fullmatch(path.name):
+                remove_file(path)
+        if (out / name).is_dir() and not any((out / name).iterdir()):
+            (out / name).rmdir()
+    write_record(out / _CLAIM, {"file": out.name, "pending": True})
 
 
 def _run(store, obs_id):
@@ -208,15 +261,9 @@ def reduce_run(observation):
     """
     pointing = observation.get_pointing_icrs(observation.tmid)
     axis = MapAxis.from_energy_bounds(*ENERGY_RANGE, nbin=6)
-    axis_true = MapAxis.from_energy_bounds(
-        *ENERGY_RANGE * [0.5, 2], nbin=10, name="energy_true"
-    )
     geom = WcsGeom.create(
         skydir=pointing.icrs, width=2 * OFFSET_MAX, binsz=0.1, axes=[axis], proj="TAN"
     )
-    empty = MapDataset.create(geom, energy_axis_true=axis_true)
-    maker = MapDatasetMaker(selection=["counts", "background"])
-    safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=OFFSET_MAX)
-    dataset = safe.run(maker.run(empty, observation), observation)
+    dataset = reduction.reduce_run(observation, geom, offset_max=OFFSET_MAX)
     mask = dataset.mask_safe.data
     return int(dataset.counts.data[mask].sum()), dataset.background.data[mask].sum()

@@ -27,7 +27,7 @@ class LocationFaker:
 
     Parameters
     ----------
-    alignment, time, irfs, crop, allow_other_telescope : optional
+    alignment, time, irfs, fov_alignment, crop, allow_other_telescope : optional
         See `~gammapy_mimic.MimicMaker`. The default ``alignment="altaz"`` keeps the
         place in the camera, ``"radec"`` that in the RA/Dec-aligned field of view.
     method, acceptance : str, optional
@@ -49,16 +49,18 @@ class LocationFaker:
         alignment: str = "altaz",
         time: str = "target",
         irfs: str = "donor",
+        fov_alignment: str | None = None,
         crop: bool = False,
         allow_other_telescope: bool = False,
-        method: str = "shuffle",
-        acceptance: str = "events",
+        method: str = "auto",
+        acceptance: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self._mimic = {
             "alignment": alignment,
             "time": time,
             "irfs": irfs,
+            "fov_alignment": fov_alignment,
             "crop": crop,
             "allow_other_telescope": allow_other_telescope,
             "random_state": random_state,
@@ -66,7 +68,7 @@ class LocationFaker:
         self._scramble = {"method": method, "acceptance": acceptance}
         # wrong options are an error here, not with the first file
         MimicMaker(**self._mimic)
-        AnnulusScrambler([], **self._scramble)
+        AnnulusScrambler([], method=method, acceptance=acceptance)
 
     def convert_fov(
         self,
@@ -98,8 +100,9 @@ class LocationFaker:
             Known sources of the donor that are scrambled before: positions,
             circles, names or a region file, see `~gammapy_mimic.AnnulusScrambler`.
             Default is None.
-        scramble_theta : float or `~astropy.coordinates.Angle`, optional
-            Radius of the sources, as a number in degrees. Default is 0.3.
+        scramble_theta : float, `~astropy.coordinates.Angle` or "psf", optional
+            Radius of the sources, as a number in degrees; see
+            `~gammapy_mimic.AnnulusScrambler`. Default is 0.3.
 
         Returns
         -------

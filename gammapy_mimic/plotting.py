@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.visualization.wcsaxes import WCSAxes
 from gammapy.data import Observation
 from gammapy.maps import Map, WcsGeom
@@ -16,6 +17,9 @@ from gammapy_mimic.sky.geometry import offset_azimuth
 from gammapy_mimic.sky.positions import event_positions
 
 __all__ = ["plot_mimic", "plot_scramble", "plot_sky"]
+
+MAX_BAND_TABLE = 3
+"""Up to so many sources their counts are shown by energy, too."""
 
 
 def plot_sky(
@@ -166,7 +170,7 @@ def plot_scramble(
     Above: counts before, after, and their difference with the annuli in red. Below:
     distance of the events from the pointing; azimuth about the pointing of the
     events in the annuli, counted from the source; counts in the source circles
-    before, as expected from the ring, and after.
+    before, as expected from the ring, and after, also in three energy bands.
 
     Parameters
     ----------
@@ -188,7 +192,7 @@ def plot_scramble(
     annuli = scrambler.annuli(observation)
     axes = _scramble_maps(fig, observation, scrambled, annuli, width)
     axes.append(_radial_panel(fig.add_subplot(234), observation, scrambled, annuli))
-    axes.append(_azimuth_panel(fig.add_subplot(235), observation, scrambled, scrambler))
+    axes.append(_azimuth_panel(fig.add_subplot(235), observation, scrambled))
     axes.append(_residual_panel(fig.add_subplot(236), scrambled))
     fig.suptitle(
         f"Run {observation.obs_id}, scrambled with method = {scrambler.method!r}, "
@@ -263,19 +267,16 @@ def _radial_panel(ax, observation, scrambled, annuli):
     return ax
 
 
-def _azimuth_panel(ax, observation, scrambled, scrambler):
-    sources = {
-        region.meta["name"]: region.center.icrs
-        for region in scrambler.sources(observation)
-    }
-    pointing = observation.pointing.fixed_icrs
+def _azimuth_panel(ax, observation, scrambled):
+    pointing = observation.pointing.fixed_icrs.icrs
     azimuths = ([], [])
-    for annulus in scrambler.annuli(observation):
-        origin = pointing.position_angle(sources[annulus.meta["name"]]).deg
+    for row in scramble_residuals([scrambled]):
+        source = SkyCoord(row["RA"], row["DEC"], unit="deg")
+        distance = pointing.separation(source).deg
+        origin = pointing.position_angle(source).deg
         for found, run in zip(azimuths, (observation, scrambled), strict=True):
             offset, azimuth = _polar(run)
-            inner, outer = _radii_deg(annulus)
-            is_inside = (offset >= inner) & (offset <= outer)
+            is_inside = np.abs(offset - distance) <= row["THETA"]
             found.append((azimuth[is_inside] - origin + 180) % 360 - 180)
     azimuths = [np.concatenate([*found, []]) for found in azimuths]
     _steps(ax, ("before", "after"), azimuths, np.linspace(-180, 180, 37))
@@ -291,17 +292,15 @@ def _residual_panel(ax, scrambled):
     if len(residuals) == 0:
         ax.text(0.5, 0.5, "no known source in the field", ha="center")
         return ax
-    rows = [
-        [
-            row["SOURCE"],
-            f"{row['BEFORE']}",
-            f"{row['EXPECTED']:.1f}",
-            f"{row['AFTER']}",
-            f"{row['DIFFERENCE']:+.1f} ± {row['ERROR']:.1f}",
-        ]
-        for row in residuals
-    ]
-    columns = ["source", "before", "expected", "after", "after - expected"]
+    rows = [_residual_cells(row["SOURCE"], row["METHOD"], row) for row in residuals]
+    if len(residuals) <= MAX_BAND_TABLE:
+        for row in scramble_residuals([scrambled], by_energy=True):
+            low, high = row["ENERGY_MIN"], row["ENERGY_MAX"]
+            band = f"{low:.2g} to {high:.2g} TeV"
+            if not np.isfinite(high):
+                band = f"above {low:.2g} TeV"
+            rows.append(_residual_cells(row["SOURCE"], band, row))
+    columns = ["source", "method", "before", "expected", "after", "after - expected"]
     table = ax.table(rows, colLabels=columns, loc="center", cellLoc="center")
     table.auto_set_font_size(False)
     table.set_fontsize(9)
@@ -309,3 +308,9 @@ def _residual_panel(ax, scrambled):
     table.scale(1, 1.6)
     ax.set_title("Counts in the source circles")
     return ax
+
+
+def _residual_cells(source, what, row):
+    difference = f"{row['DIFFERENCE']:+.1f} ± {row['ERROR']:.1f}"
+    counts = f"{row['BEFORE']}", f"{row['EXPECTED']:.1f}", f"{row['AFTER']}"
+    return [source, what, *counts, difference]

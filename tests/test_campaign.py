@@ -32,12 +32,12 @@ from gammapy_mimic import (
     check_datastore,
     write_datastore,
 )
-from gammapy_mimic.campaign import explain_run, overview
-from gammapy_mimic.campaign import folder as folder_module
-from gammapy_mimic.campaign.folder import CampaignFolder, write_text
+from gammapy_mimic.campaign import explain_run, locks, overview
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.worker import make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
+from gammapy_mimic.io.output import write_text
 from gammapy_mimic.matching import PairTable
 
 
@@ -55,7 +55,8 @@ class TestResult:
         runs = {"1.fits", "2.fits", "analysis.yaml"}
         runs |= {"obs-index.fits.gz", "hdu-index.fits.gz"}
         sets = {f"mimic_{k:03d}/{name}" for k in (0, 1) for name in runs}
-        assert names == sets | {"pairs.ecsv", "rejected.ecsv", "provenance.yaml"}
+        texts = {"pairs.ecsv", "rejected.ecsv", "provenance.yaml", "provenance.json"}
+        assert names == sets | texts
 
     def test_mimics_are_those_of_the_maker(self, raw, reference, tmp_path):
         """Step by step by hand, the bytes are the same."""
@@ -90,7 +91,7 @@ class TestResult:
 
     def test_scrambled(self, reference):
         observation = DataStore.from_dir(reference / "mimic_000").obs(1)
-        assert observation.events.table.meta["SCR_METH"] == "shuffle"
+        assert observation.events.table.meta["SCR_METH"] == "auto"
 
     def test_provenance(self, reference):
         made = yaml.safe_load((reference / "provenance.yaml").read_text())
@@ -150,7 +151,7 @@ class TestParallel:
 
     def test_sets_at_a_time(self, raw, reference, tmp_path, monkeypatch):
         """Locked set by set; the provenance has both."""
-        monkeypatch.setattr(folder_module, "_PATIENCE_S", 0.1)
+        monkeypatch.setattr(locks, "_PATIENCE_S", 0.1)
         out = tmp_path / "out"
         campaign = MimicCampaign(settings(raw, out))
         other = CampaignFolder(out)
@@ -203,23 +204,20 @@ class TestResume:
         [
             (lambda out: (out / "mimic_000/1.fits").unlink(), 1),
             (lambda out: (out / "mimic_001/obs-index.fits.gz").unlink(), 0),
-            (lambda out: (out / ".campaign/mimic_001/2.json").unlink(), 1),
-            (lambda out: (out / ".campaign/mimic_001/2.json").write_text('{"fi'), 1),
             (lambda out: os.truncate(out / "mimic_000/2.fits", 2880), 1),
             (lambda out: _flip_a_byte(out / "mimic_000/2.fits"), 1),
             (lambda out: shutil.rmtree(out / "mimic_000"), 2),
-            (lambda out: shutil.rmtree(out / ".campaign"), 4),
             (lambda out: (out / "provenance.yaml").write_text("half"), 0),
             (lambda out: (out / "mimic_000/analysis.yaml").write_text("half"), 0),
             (lambda out: (out / "mimic_000/.1.fits.123-0123abcd.tmp").touch(), 0),
             (lambda out: (out / ".pairs.ecsv.123-0123abcd.tmp").touch(), 0),
+            (lambda out: (out / ".campaign/.a.json.123-0123abcd.tmp").touch(), 0),
             (
                 lambda out: (
                     out / ".campaign/mimic_000/.1.json.1-0123abcd.tmp"
                 ).touch(),
                 0,
             ),
-            (lambda out: (out / "mimic_000/99.fits").touch(), 0),
         ],
     )
     def test_damage(self, raw, reference, tmp_path, damage, n_made):
@@ -232,6 +230,25 @@ class TestResume:
         assert not list(out.rglob("*.tmp"))
         kept = [path for path, time in change_times(out).items() if times[path] == time]
         assert len(kept) == 4 - n_made
+
+    @pytest.mark.parametrize(
+        ("damage", "n_made"),
+        [
+            (lambda out: (out / ".campaign/mimic_001/2.json").unlink(), 1),
+            (lambda out: (out / ".campaign/mimic_001/2.json").write_text('{"fi'), 1),
+            (lambda out: shutil.rmtree(out / ".campaign"), 4),
+        ],
+    )
+    def test_damaged_records(self, raw, reference, tmp_path, damage, n_made):
+        """A mimic without a record is made elsewhere, and is found to be the same."""
+        out = copied(reference, tmp_path)
+        times = change_times(out)
+        damage(out)
+        result = MimicCampaign(settings(raw, out)).run()
+        assert (result.made, result.kept) == (n_made, 4 - n_made)
+        assert change_times(out) == times
+        assert contents(out) == contents(reference)
+        assert MimicCampaign(settings(raw, out)).run().kept == 4
 
     def test_changed_input(self, raw, reference, tmp_path):
         """A mimic whose donor file has changed is made again."""
@@ -410,7 +427,7 @@ class TestFolder:
             MimicCampaign(settings(raw, tmp_path / "out")).run()
 
     def test_two_at_a_time(self, raw, tmp_path, monkeypatch):
-        monkeypatch.setattr(folder_module, "_PATIENCE_S", 0.1)
+        monkeypatch.setattr(locks, "_PATIENCE_S", 0.1)
         folder = CampaignFolder(tmp_path / "out")
         campaign = MimicCampaign(settings(raw, tmp_path / "out"))
         with folder.lock(), pytest.raises(BlockingIOError, match="another campaign"):
@@ -419,25 +436,23 @@ class TestFolder:
             campaign.run()
         assert campaign.run().complete
 
-    def test_file_system_without_locks(self, raw, tmp_path, monkeypatch, caplog):
+    @pytest.mark.parametrize(
+        ("number", "text"), [(errno.ENOLCK, "No locks"), (errno.EIO, "Input/output")]
+    )
+    def test_file_system_without_locks(
+        self, raw, tmp_path, monkeypatch, caplog, number, text
+    ):
         def flock(file, kind):
-            raise OSError(errno.ENOLCK, "No locks available")
+            raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(folder_module.fcntl, "flock", flock)
-        assert MimicCampaign(settings(raw, tmp_path / "out")).run().complete
-        assert "cannot be locked: run one campaign at a time" in caplog.text
-
-    def test_other_errors_of_locks(self, raw, tmp_path, monkeypatch):
-        def flock(file, kind):
-            raise OSError(errno.EIO, "Input/output error")
-
-        monkeypatch.setattr(folder_module.fcntl, "flock", flock)
-        with pytest.raises(OSError, match="Input/output error"):
-            MimicCampaign(settings(raw, tmp_path / "out")).run()
-
-    def test_system_without_locks(self, raw, tmp_path, monkeypatch):
-        monkeypatch.setattr(folder_module, "fcntl", None)
-        assert MimicCampaign(settings(raw, tmp_path / "out")).run().complete
+        monkeypatch.setattr(locks.portalocker.portalocker, "LOCKER", flock)
+        campaign = MimicCampaign(settings(raw, tmp_path / "out"))
+        if number == errno.ENOLCK:
+            assert campaign.run().complete
+            assert "cannot be locked: run one campaign at a time" in caplog.text
+        else:
+            with pytest.raises(OSError, match=f"{text} error: .*lock"):
+                campaign.run()
 
     def test_written_whole_or_not_at_all(self, tmp_path):
         def pieces():

@@ -186,7 +186,7 @@ MISTAKES = [
         "mimic: {scramble: {catalogs: [gamacat]}}",
         "'gamacat' is not known; did you mean",
     ),
-    ("mimic: {scramble: {method: shufle}}", "must be 'shuffle' or 'refill'"),
+    ("mimic: {scramble: {method: shufle}}", "must be 'auto', 'shuffle' or 'refill'"),
     ("mimic: {scramble: {also: [{name: x, lon: 1 deg}]}}", "also[0].lat: is missing"),
     (
         "mimic: {scramble: {also: [{name: x, lon: 1 deg, lat: 91 deg}]}}",

@@ -1,9 +1,12 @@
 """The main job: from runs to a reduced data store of mimics, with figures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
 from gammapy.data import DataStore
+from helpers.faults import everything
 from helpers.runs import POINTING, open_raw
 
 from gammapy_mimic import check_datastore
@@ -27,8 +30,39 @@ def test_without_data(tmp_path):
         # the synthetic background models are true: five Poisson deviations
         assert abs(row["counts"] - row["background"]) < 5 * row["background"] ** 0.5
     assert len(check_datastore(tmp_path / "demo" / "mimics")) == 0
-    with pytest.raises((OSError, ValueError), match="overwrite"):
-        run_demo(tmp_path / "demo", random_state=3)
+    before = everything(tmp_path)
+    for options in ({}, {"datastore": tmp_path / "raw", "targets": [1]}):
+        with pytest.raises(FileExistsError, match=r"holds results .*\(--overwrite\)"):
+            run_demo(tmp_path / "demo", random_state=3, **options)
+    store = tmp_path / "demo" / "runs"
+    with pytest.raises(FileExistsError, match="lies in the folder"):
+        run_demo(tmp_path / "demo", datastore=store, targets=[1001], overwrite=True)
+    assert everything(tmp_path) == before
+    # with runs of one's own, nothing of the first demo is left; what is no result stays
+    (tmp_path / "demo" / "figures" / "mine.png").write_text("mine")
+    open_raw(["full"] * 2, tmp_path / "raw", n_events=200)
+    options = {"datastore": tmp_path / "raw", "targets": [1], "donors": [2]}
+    run_demo(tmp_path / "demo", overwrite=True, **options)
+    left = {str(it.relative_to(tmp_path / "demo")) for it in _files(tmp_path / "demo")}
+    stores = {"mimics/1.fits", "mimics/obs-index.fits.gz", "mimics/hdu-index.fits.gz"}
+    names = ("1", "scrambled_2", "mine")
+    figures = {f"figures/{name}.png" for name in names}
+    assert left == {*stores, *figures, "pairs.ecsv", ".demo.json"}
+
+
+def _files(folder):
+    return filter(Path.is_file, folder.rglob("*"))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["mimics/1.fits", "runs/a", "pairs.ecsv"])
+def test_files_of_somebody_else(tmp_path, name, overwrite):
+    path = tmp_path / "demo" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"demo holds .*\(--out\)"):
+        run_demo(tmp_path / "demo", overwrite=overwrite)
+    assert everything(tmp_path) == {f"demo/{name}": b"mine"}
 
 
 def test_runs_of_ones_own(tmp_path):

@@ -156,7 +156,8 @@ def keywords_of(
     if deadtime is not None:
         run = replace(run, deadtime_fraction=deadtime)
     if reference is not None:
-        run = replace(run, reference=reference)
+        gti_s = run.gti_s + gadf.seconds_since(run.reference, reference)
+        run = replace(run, reference=reference, gti_s=gti_s)
     if event_time is not None:
         run = replace(run, seconds=gadf.seconds_since(event_time, run.reference))
     return header_keywords.events_keywords(run, header=header)

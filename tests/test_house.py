@@ -27,25 +27,12 @@ TOO_LONG = {
     "matching/pairs.py PairTable",
     "mimic/maker.py",
     "mimic/maker.py MimicMaker",
-    "scramble/scrambler.py",
-    "scramble/scrambler.py AnnulusScrambler",
     "sky/events.py",
-    "sources/known.py",
 }
 NOT_ANNOTATED = {
-    "AnnulusScrambler",
     "MimicMaker",
-    "known_sources",
-    "sources.parse_sources",
     "validation.BackgroundSystematic",
-    "validation.FieldChecks",
-    "validation.SignificanceDistribution",
-    "validation.TargetSignificance",
     "validation.background_systematic",
-    "validation.field_checks",
-    "validation.reduce_runs",
-    "validation.significance_distribution",
-    "validation.target_significance",
 }
 
 

@@ -67,7 +67,7 @@ def test_mimic_beside_its_donor(donor):
 @pytest.fixture(scope="module")
 def scrambled(donor):
     sources = SkyCoord([83.6, 84.6], [22.2, 21.2], unit="deg")
-    scrambler = AnnulusScrambler(sources, random_state=1)
+    scrambler = AnnulusScrambler(sources, method="shuffle", random_state=1)
     return plot_scramble(donor, scrambler.run(donor), scrambler), scrambler
 
 
@@ -101,8 +101,9 @@ def test_residual_panel_is_the_table(scrambled):
     cells = table.get_celld()
     for number, row in enumerate(scrambler.residuals, start=1):
         assert cells[number, 0].get_text().get_text() == row["SOURCE"]
-        assert int(cells[number, 1].get_text().get_text()) == row["BEFORE"]
-        assert int(cells[number, 3].get_text().get_text()) == row["AFTER"]
+        assert cells[number, 1].get_text().get_text() == row["METHOD"]
+        assert int(cells[number, 2].get_text().get_text()) == row["BEFORE"]
+        assert int(cells[number, 4].get_text().get_text()) == row["AFTER"]
 
 
 def test_a_run_without_sources(donor):

@@ -3,15 +3,22 @@
 import base64
 import html
 import re
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable, Table
 from click.testing import CliRunner
+from helpers.campaigns import OBJECTS, settings
+from helpers.runs import write_raw
 
 from gammapy_mimic import MimicCampaign, simulate_datastore
 from gammapy_mimic.cli import main
 from gammapy_mimic.report import write_report
-from gammapy_mimic.report.measure import Campaign
-from gammapy_mimic.validation import BackgroundSystematic
+from gammapy_mimic.report.measure import Campaign, measure
+from gammapy_mimic.validation import BackgroundSystematic, local_systematic
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def campaign(tmp_path_factory):
     lon, lat = (f"{angle.deg} deg" for angle in (weak.position.ra, weak.position.dec))
     source = {"name": weak.name, "lon": lon, "lat": lat}
     axis = {"min": "0.8 TeV", "max": "10 TeV", "nbins": 2}
-    settings = {
+    content = {
         "observations": {"datastore": str(store.path), "obs_ids": [1001, 1002]},
         "datasets": {
             "geom": {
@@ -40,7 +47,7 @@ def campaign(tmp_path_factory):
             "outdir": str(path / "mimics"),
         },
     }
-    assert MimicCampaign(settings).run().complete
+    assert MimicCampaign(content).run().complete
     return path / "mimics"
 
 
@@ -72,13 +79,37 @@ def test_page_is_self_contained(blind, campaign):
 def test_numbers_are_those_of_the_validation(blind, campaign):
     text = words(blind)
     row = BackgroundSystematic.read(campaign / "systematic.ecsv").table[0]
-    assert f"intrinsic systematic of {row['SYSTEMATIC']:.1%}" in text
+    if row["SYSTEMATIC"] > row["SYSTEMATIC_ERR"]:
+        assert f"intrinsic systematic of {row['SYSTEMATIC']:.1%}" in text
+    else:
+        limit = f"intrinsic systematic of less than {row['SYSTEMATIC_UL']:.1%}"
+        assert limit in text
     assert f"{row['MEAN']:.3f} ± {row['MEAN_ERR']:.3f} on average" in text
-    assert "2 mimic sets with 4 runs" in text
+    assert "2 mimic sets with 4 runs were made from 4 donors" in text
     # the synthetic models are true: five errors
     assert row["MEAN"] == pytest.approx(1, abs=5 * row["MEAN_ERR"] + 0.02)
     assert "Weak source" in text
     assert list((campaign / "figures").glob("scrambled_*.png"))
+
+
+def test_systematic_at_the_position_leads(blind, campaign):
+    """Mimics are reduced once: the same as from the runs alone, but for pixels."""
+    text = words(blind)
+    assert text.index("Systematic error of the background at the") < text.index(
+        "Donors"
+    )
+    table = QTable.read(campaign / "local_systematic.ecsv")
+    found = Campaign.read(campaign)
+    alone = local_systematic(
+        found.runs(),
+        found.position,
+        radius=0.3 * u.deg,
+        exclusion=found.sources(),
+        energy_edges=found.geometry["energy_edges"],
+    ).table[0]
+    row = table[table["RADIUS"] == 0.3 * u.deg][0]
+    assert row["N_DONORS"] == alone["N_DONORS"] == 4
+    assert row["MEAN"] == pytest.approx(alone["MEAN"], abs=0.05)
 
 
 def test_blind_unless_asked(blind, campaign):
@@ -88,7 +119,60 @@ def test_blind_unless_asked(blind, campaign):
     (value,) = re.findall(r"The targets have ([+-][\d.]+)", words(page))
     assert float(value) > 15
     assert "empirical p-value 0.333" in words(page)  # (0 + 1) / (2 + 1)
+    # the source itself is left out of the map, of mimics and targets alike
+    found = r"largest significance of their map outside of known sources is ([\d.]+)"
+    (largest,) = re.findall(found, words(page))
+    assert float(largest) < 6
     assert "blinded" not in words(page)
+
+
+def test_stacks_of_the_same_targets(campaign, tmp_path, caplog):
+    """A set that has lost a target is measured, but not compared, and it is said."""
+    folder = Path(shutil.copytree(campaign, tmp_path / "mimics"))
+    for index in ("obs-index.fits.gz", "hdu-index.fits.gz"):
+        path = folder / "mimic_001" / index
+        table = Table.read(path)
+        meta = {key: table.meta[key] for key in table.meta if key != "comments"}
+        table = table[table["OBS_ID"] == 1001]
+        table.meta = meta
+        table.write(path, overwrite=True)
+    found = measure(Campaign.read(folder), n_toys=0)
+    # one stack of two targets is as much as two of one
+    assert found.at_position.runs == (1001,)
+    assert found.at_position.left_out == ()
+    assert "the targets 1001 are compared" in caplog.text
+    assert found.systematic.table["N_RUNS"][0] == 3
+
+
+@pytest.fixture(scope="module")
+def point_like(tmp_path_factory):
+    path = tmp_path_factory.mktemp("point_like")
+    runs = [
+        {"obs_id": i, "header": {"OBJECT": name}, "seed": i}
+        for i, name in OBJECTS.items()
+    ]
+    raw = write_raw(["rad_max"] * len(runs), path / "raw", runs=runs, n_events=4000)
+    content = settings(raw, path / "out", scramble=None)
+    axis = {"min": "0.25 TeV", "max": "10 TeV", "nbins": 2}
+    content["datasets"]["geom"] = {"axes": {"energy": axis}}
+    content["observations"]["required_irf"] = ["aeff", "edisp"]
+    assert MimicCampaign(content).run().complete
+    return path / "out"
+
+
+def test_without_background_model(point_like):
+    """On and off counts are judged; nothing needs a background model."""
+    page = words(write_report(point_like, unblind=True).read_text())
+    found = measure(Campaign.read(point_like), unblind=True)
+    assert found.distributions == {}
+    assert found.local.method == "reflected"
+    row = found.on_off.table[0]
+    assert found.systematic.table["N_RUNS"][0] == len(found.on_off.runs) == 4
+    assert "On and off counts of all mimics" in page
+    assert f"The targets have {found.target:+.1f}" in page
+    # evenly drawn events: no source anywhere
+    assert abs(row["SQRT_TS"]) < 4
+    assert np.abs(found.significances).max() < 4
 
 
 def test_mistakes(campaign, tmp_path):

@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -17,18 +18,18 @@ from regions import (
     CircleSkyRegion,
     EllipseSkyRegion,
     PixCoord,
+    PointSkyRegion,
     Regions,
 )
 
-from gammapy_mimic.sources import catalogs
+from gammapy_mimic.sources import catalogs, source_checksums
 from gammapy_mimic.sources import known as sources
 from gammapy_mimic.sources.known import (
     find_source,
     known_sources,
     parse_sources,
-    read_regions,
-    write_regions,
 )
+from gammapy_mimic.sources.region_files import read_regions, write_regions
 
 THETA = 0.3 * u.deg
 CRAB = SkyCoord(83.6332, 22.0145, unit="deg")  # PSR B0531+21
@@ -355,7 +356,7 @@ def test_gammacat_is_corrected(catalog_data):
 
 
 def test_known_sources_without_data(no_data, caplog):
-    sources._tell_missing.cache_clear()
+    sources._warn_of_missing.cache_clear()
     with caplog.at_level(logging.INFO):
         regions = known_sources(SkyCoord(185, 30, unit="deg"))
     assert names(regions) == ["1ES 1218+304", "1ES 1215+303", "W Comae"]
@@ -370,10 +371,43 @@ def test_known_sources_without_data(no_data, caplog):
     assert "not found" not in caplog.text
 
 
-def test_known_sources_missing_catalog(monkeypatch, tmp_path, caplog):
+def test_known_sources_missing_catalog(monkeypatch, tmp_path):
     monkeypatch.setenv("GAMMAPY_DATA", str(tmp_path))
-    assert names(known_sources(CRAB, catalogs=["hgps", "3hwc"])) == ["Crab nebula"]
-    assert f"hgps, 3hwc not found (GAMMAPY_DATA: {tmp_path})" in caplog.text
+    with pytest.raises(FileNotFoundError, match=r"'hgps'.*does not exist .*'bright'"):
+        known_sources(CRAB, catalogs=["bright", "hgps"])
+
+
+def test_theta_by_distance(no_data):
+    regions = known_sources(
+        SkyCoord(185, 30, unit="deg"),
+        catalogs=["bright"],
+        theta=lambda distances_deg: 0.1 + distances_deg / 10,
+    )
+    separations = [
+        SkyCoord(185, 30, unit="deg").separation(it.center) for it in regions
+    ]
+    assert_allclose(radii_deg(regions), [0.1 + it.deg / 10 for it in separations])
+
+
+def test_points_are_point_like_sources():
+    point = PointSkyRegion(CRAB, meta={"name": "my point"})
+    (region,) = parse_sources(point, theta=THETA)
+    assert region.meta["name"] == "my point"
+    assert region.radius.to_value("deg") == 0.3
+
+
+def test_checksums_of_what_is_used(no_data, tmp_path):
+    path = tmp_path / "a.reg"
+    path.write_text("# Region file format: DS9\nicrs\npoint(83.6,22.0) # tag={mine}\n")
+    checksums = source_checksums(sources=["Crab", str(path), CRAB])
+    assert list(checksums) == [str(path), "bright"]
+    assert checksums[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_text(path.read_text() + "\n")
+    assert source_checksums(sources=path)[str(path)] != checksums[str(path)]
+    with pytest.raises(FileNotFoundError, match="hgps"):
+        source_checksums(["hgps"])
+    with pytest.raises(FileNotFoundError):
+        source_checksums(sources=tmp_path / "b.reg")
 
 
 def test_known_sources_says_what_was_used(catalog_data, caplog):

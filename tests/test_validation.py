@@ -7,7 +7,6 @@ from astropy.coordinates import SkyCoord
 from astropy.time import Time
 from gammapy.datasets import MapDataset
 from gammapy.maps import MapAxis, WcsGeom
-from gammapy.modeling import Fit
 from gammapy.stats import WStatCountsStatistic
 from helpers.runs import make_run
 from numpy.testing import assert_allclose, assert_array_equal
@@ -17,19 +16,15 @@ from scipy.stats import kstest
 from gammapy_mimic import MimicMaker
 from gammapy_mimic.simulation import SyntheticBackground, simulate_observation
 from gammapy_mimic.validation import (
-    BackgroundSystematic,
     TargetSignificance,
-    background_systematic,
     field_checks,
     reduce_runs,
     significance_distribution,
     target_significance,
 )
-from gammapy_mimic.validation.systematic import _row
 
 CENTER = SkyCoord(75, 22, unit="deg")
 START = Time("2020-01-10T20:00:00")
-EDGES = [0.5, 1, 2, 20] * u.TeV
 
 
 # --- significances ----------------------------------------------------------------
@@ -183,144 +178,6 @@ def test_p_values_of_empty_experiments_are_uniform():
     assert kstest(p_values(6, 3) - 0.005, "uniform").pvalue < 1e-3
 
 
-# --- the systematic of the background ---------------------------------------------
-
-
-def runs_with_bias(biases, seed):
-    """Runs near the zenith, without altitude gradient; models wrong by ``biases``."""
-    background = SyntheticBackground(gradient=0 / u.deg)
-    for number, bias in enumerate(biases):
-        yield simulate_observation(
-            CENTER.directional_offset_by(60 * number * u.deg, 0.5 * u.deg),
-            START + number * u.day,
-            obs_id=number + 1,
-            background=background,
-            background_bias=bias,
-            random_state=1000 * seed + number,
-        )
-
-
-def test_systematic_that_was_put_in_is_found():
-    """Models that are 5 % too low and too high in turn, against true ones.
-
-    Bounds of three errors; the control is that each fails the other's test.
-    """
-    number = 16
-    biases = np.where(np.arange(number) % 2, 0.05, -0.05)
-    # the sample variance of such a list is larger by n / (n - 1)
-    truth = 0.05 * np.sqrt(number / (number - 1))
-    wrong = background_systematic(runs_with_bias(biases, 1), energy_edges=EDGES).table[
-        0
-    ]
-    right = background_systematic(
-        runs_with_bias(0 * biases, 2), energy_edges=EDGES
-    ).table[0]
-    assert wrong["SYSTEMATIC"] == pytest.approx(truth, abs=3 * wrong["SYSTEMATIC_ERR"])
-    assert wrong["SYSTEMATIC"] > 3 * wrong["SYSTEMATIC_ERR"]
-    assert right["SYSTEMATIC"] < 2 * right["SYSTEMATIC_ERR"]
-    assert right["SYSTEMATIC"] < truth - 3 * wrong["SYSTEMATIC_ERR"]
-    for row in (wrong, right):
-        assert row["MEAN"] == pytest.approx(1, abs=4 * row["MEAN_ERR"])
-        assert row["N_RUNS"] == number
-    # Poisson fluctuations alone are much more than nothing
-    assert right["RMS"] > 0.01
-
-
-def test_errors_of_the_systematic():
-    """300 experiments of 40 runs: pulls have mean 0 and width 1 within 20 %."""
-    rng = np.random.default_rng(5)
-    edges = ([1, 2] * u.TeV, [0, 2] * u.deg)
-    pulls = []
-    for _ in range(300):
-        level = rng.normal(1, 0.06, 40)
-        predicted = np.full(40, 1000.0)
-        row = _row(rng.poisson(level * predicted), predicted, edges)
-        pulls.append((row["SYSTEMATIC"] - 0.06) / row["SYSTEMATIC_ERR"])
-    assert abs(np.mean(pulls)) < 0.2
-    assert 0.8 < np.std(pulls) < 1.2
-
-
-def test_poisson_part_of_bins_whose_level_is_taken_out():
-    """Pure Poisson counts in two bins of 70 and 30 %: the rms is the Poisson part.
-
-    300 runs: the variance is known to sqrt(2 / 299) = 8 %, bounds of four errors.
-    Control: without the share of the bin in its level the first is wrong.
-    """
-    rng = np.random.default_rng(6)
-    predicted = np.array([700.0, 300.0])
-    counts = rng.poisson(predicted, size=(300, 2))
-    norm = counts.sum(axis=1) / 1000
-    edges = ([1, 2] * u.TeV, [0, 2] * u.deg)
-    for number, share in enumerate((0.7, 0.3)):
-        arguments = (
-            counts[:, number] / norm,
-            np.full(300, predicted[number]),
-            edges,
-            norm,
-        )
-        row = _row(*arguments, np.full(300, share))
-        assert (row["RMS"] / row["POISSON"]) ** 2 == pytest.approx(1, abs=0.33)
-    wrong = _row(*arguments)
-    assert (row["POISSON"] / wrong["POISSON"]) ** 2 == pytest.approx(0.7)
-
-
-@pytest.fixture(scope="module")
-def systematic():
-    biases = [0.1, -0.1, 0.05, -0.05]
-    return background_systematic(
-        runs_with_bias(biases, 3), energy_edges=EDGES, offset_edges=[0, 1, 2] * u.deg
-    )
-
-
-def test_bins_and_files(systematic, tmp_path):
-    assert len(systematic.table) == 1 + 3 * 2
-    assert systematic.correlation.shape == (6, 6)
-    assert_allclose(np.diag(systematic.correlation), 1)
-    systematic.write(tmp_path / "systematic.ecsv")
-    read = BackgroundSystematic.read(tmp_path / "systematic.ecsv")
-    assert read.table.colnames == systematic.table.colnames
-    assert_allclose(read.table["SYSTEMATIC"], systematic.table["SYSTEMATIC"])
-    assert_allclose(read.correlation, systematic.correlation)
-    assert read.tilt == systematic.tilt
-    assert read.table["ENERGY_MIN"].unit == u.TeV
-
-
-def test_systematic_is_drawn(systematic):
-    ax, correlation = systematic.peek().axes[:2]
-    assert len(ax.patches) == len(systematic.table)
-    assert ax.get_xticklabels()[0].get_text() == "all"
-    assert_allclose(correlation.images[0].get_array(), systematic.correlation)
-
-
-def fitted_norm(systematic, exposure):
-    """Norm fitted to counts that are 30 % above the model."""
-    dataset = make_dataset(exposure)
-    dataset.counts.data = 1.3 * dataset.background.data
-    model = systematic.to_model("sky")
-    model.spectral_model.tilt.frozen = True
-    dataset.models = [model]
-    assert Fit().run([dataset]).success
-    return model.spectral_model.norm
-
-
-def test_prior_in_a_fit(systematic):
-    """Few counts say little against the prior, many overrule it."""
-    row = systematic.table[0]
-    model = systematic.to_model("sky")
-    assert model.spectral_model.norm.prior.mu.value == pytest.approx(row["MEAN"])
-    assert model.spectral_model.norm.prior.sigma.value == pytest.approx(
-        row["SYSTEMATIC"]
-    )
-    few, many = fitted_norm(systematic, 0.01), fitted_norm(systematic, 100.0)
-    assert abs(few.value - row["MEAN"]) < 0.1
-    assert many.value == pytest.approx(1.3, abs=0.01)
-
-
-def test_too_few_runs():
-    with pytest.raises(ValueError, match="1 runs given"):
-        background_systematic(runs_with_bias([0], 4), energy_edges=EDGES)
-
-
 # --- fields -----------------------------------------------------------------------
 
 
@@ -352,16 +209,3 @@ def test_gradient_that_was_put_in_is_found():
     assert steep["GRADIENT"] == pytest.approx(0.1, abs=4 * steep["ERROR"])
     assert steep["GRADIENT"] > 4 * steep["ERROR"]
     assert abs(level["GRADIENT"]) < 4 * level["ERROR"]
-
-
-# --- H.E.S.S. data ----------------------------------------------------------------
-
-
-def test_systematic_of_hess_off_runs(hess_store):
-    """Ten off runs: the models of DR1 are off by some 5 to 15 % from run to run."""
-    table = hess_store.obs_table
-    ids = table["OBS_ID"][table["TARGET_NAME"] == "Off data"][:10]
-    runs = hess_store.get_observations([int(obs_id) for obs_id in ids])
-    row = background_systematic(runs).table[0]
-    assert 0.03 < row["SYSTEMATIC"] < 0.2
-    assert row["POISSON"] < 0.05

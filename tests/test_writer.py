@@ -38,8 +38,9 @@ from helpers.compare import (
 )
 from numpy.testing import assert_allclose
 
-from gammapy_mimic import MimicWriter, write_datastore
+from gammapy_mimic import MimicWriter, check_datastore, write_datastore
 from gammapy_mimic.io.gadf import CREATOR
+from gammapy_mimic.writer.index import stored_gzip
 
 # --- how two runs are compared ---
 
@@ -825,49 +826,116 @@ def test_path_that_is_a_file(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_overwriting_replaces_a_store(tmp_path):
+INDEX = ["hdu-index.fits.gz", "obs-index.fits.gz"]
+
+
+def n_events(store):
+    return {obs.obs_id: len(obs.events.table) for obs in store.get_observations()}
+
+
+def test_overwriting_adds_and_replaces(tmp_path, caplog):
+    """No file is removed, and none of another program is replaced."""
     old = [runs.make_run("full", obs_id=i, n_events=3) for i in (1, 2, 3)]
-    write_datastore(old, tmp_path)
+    first = write_datastore(old, tmp_path).obs_table
     (tmp_path / "9.fits").write_text("mine")
     new = [runs.make_run("full", obs_id=i, n_events=8) for i in (2, 4)]
     store = write_datastore(new, tmp_path, overwrite=True)
-    assert list(store.obs_table["OBS_ID"]) == [2, 4]
-    assert len(store.obs(2).events.table) == 8
-    # 1 and 3 belonged to the old store, 9 is not ours
-    index = ["hdu-index.fits.gz", "obs-index.fits.gz"]
-    assert sorted(os.listdir(tmp_path)) == ["2.fits", "4.fits", "9.fits", *index]
+    assert n_events(store) == {1: 3, 2: 8, 3: 3, 4: 8}
+    assert "runs of an earlier call stay in the store: 1, 3" in caplog.text
+    for name in first.colnames:
+        rows = store.obs_table["OBS_ID"]
+        kept = store.obs_table[name][(rows == 1) | (rows == 3)]
+        assert list(kept) == list(first[name][[0, 2]])
+    # but for 9.fits, of which it warns
+    assert "error" not in list(check_datastore(tmp_path)["LEVEL"])
+    names = [f"{number}.fits" for number in (1, 2, 3, 4, 9)]
+    assert sorted(os.listdir(tmp_path)) == [*names, *INDEX]
+    caplog.clear()
     store = write_datastore(new, tmp_path, overwrite=True, compress=True)
-    files = ["2.fits.gz", "4.fits.gz", "9.fits", *index]
-    assert sorted(os.listdir(tmp_path)) == files
+    assert n_events(store) == {1: 3, 2: 8, 3: 3, 4: 8}
+    assert "no longer in the index stay: 2.fits, 4.fits; remove them" in caplog.text
+    names += ["2.fits.gz", "4.fits.gz"]
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, *INDEX])
 
 
-def test_files_of_another_program_are_left(tmp_path):
+def test_columns_of_an_earlier_table_stay(tmp_path):
+    old = [runs.make_run("full", obs_id=i, n_events=3) for i in (1, 2)]
+    table = Table({"OBS_ID": [1, 2], "NIGHT": [5, 6]})
+    write_datastore(old, tmp_path, obs_table=table)
+    new = runs.make_run("full", obs_id=3, n_events=3)
+    for given, night in ((None, None), (Table({"OBS_ID": [3], "NIGHT": [7]}), 7)):
+        store = write_datastore([new], tmp_path, overwrite=True, obs_table=given)
+        assert list(store.obs_table["NIGHT"][:2]) == [5, 6]
+        if night is not None:
+            assert store.obs_table["NIGHT"][2] == night
+
+
+def everything(folder):
+    return {it.name: it.read_bytes() for it in folder.iterdir()}
+
+
+def test_index_of_another_program_is_not_replaced(tmp_path):
     runs.write_raw("full", tmp_path, n_events=3)
-    os.rename(tmp_path / "run_1.fits", tmp_path / "1.fits")
-    write_datastore(
-        [runs.make_run("full", obs_id=2, n_events=3)], tmp_path, overwrite=True
-    )
-    assert (tmp_path / "1.fits").exists()
+    before = everything(tmp_path)
+    new = runs.make_run("full", obs_id=2, n_events=3)
+    with pytest.raises(FileExistsError, match=r"obs-index\.fits\.gz was not wr"):
+        write_datastore([new], tmp_path, overwrite=True)
+    assert everything(tmp_path) == before
 
 
-def test_store_can_be_overwritten_by_its_own_runs(tmp_path):
+@pytest.mark.parametrize("make", [list, iter])
+def test_files_of_another_program_are_not_replaced(tmp_path, make):
+    (tmp_path / "1.fits").write_text("mine")
+    runs.make_hdulist("full", obs_id=2, n_events=3).writeto(tmp_path / "2.fits")
+    before = everything(tmp_path)
+    for obs_id in (1, 2):
+        new = make([runs.make_run("full", obs_id=obs_id, n_events=3)])
+        with pytest.raises(FileExistsError, match=rf"{obs_id}\.fits was not wr"):
+            write_datastore(new, tmp_path, overwrite=True)
+        assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("make", [list, iter])
+@pytest.mark.parametrize("n_loaded", [0, 2])
+def test_store_from_which_runs_are_read_is_not_overwritten(tmp_path, make, n_loaded):
+    """The case of mimics that are written to the store of their donors."""
+    observations = [runs.make_run("full", obs_id=i, n_events=3) for i in (1, 2, 3)]
+    store = write_datastore(observations, tmp_path / "store")
+    before = everything(tmp_path / "store")
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    found = store.get_observations([2])
+    for name in ["events", "gti"][:n_loaded]:
+        assert getattr(found[0], name) is not None
+    for path in (tmp_path / "store", tmp_path / "link", tmp_path):
+        with pytest.raises(ValueError, match=r"OBS_ID 2 is read from .*2\.fits, in"):
+            write_datastore(make(found), path, overwrite=True)
+        assert everything(tmp_path / "store") == before
+    assert n_events(write_datastore(found, tmp_path / "other")) == {2: 3}
+
+
+def test_store_is_overwritten_by_what_is_in_memory(tmp_path):
     run = runs.make_run("hess", n_events=30)
-    store = write_datastore([run], tmp_path)
-    again = store.get_observations()
-    write_datastore(again, tmp_path, overwrite=True)
+    write_datastore([run], tmp_path)
+    write_datastore([run], tmp_path, overwrite=True)
     for new in read_back(DataStore.from_dir(tmp_path)):
         assert_same_run(run, new)
 
 
-def test_run_is_not_read_from_a_file_that_was_replaced(tmp_path):
-    observations = [runs.make_run("full", obs_id=i, n_events=3) for i in (1, 2)]
-    store = write_datastore(observations, tmp_path)
-    first, second = store.get_observations()
-    # the second run takes its PSF from the file of the first
-    second.__dict__["_psf_hdu"] = first.__dict__["_psf_hdu"]
-    first.obs_id = 1
-    with pytest.raises(ValueError, match=r"OBS_ID 2 is read from .*1\.fits, which has"):
-        write_datastore([first, second], tmp_path, overwrite=True)
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 200000])
+def test_gzip_has_the_same_bytes_everywhere(size):
+    content = np.random.default_rng(size).bytes(size)
+    packed = stored_gzip(content)
+    assert gzip.decompress(packed) == content
+    # header, blocks of at most 65535 bytes, checksum and size
+    assert packed[:10] == bytes.fromhex("1f8b08000000000000ff")
+    assert len(packed) == 10 + 5 * max(1, -(-size // 65535)) + size + 8
+
+
+def test_index_has_the_same_bytes_everywhere(tmp_path):
+    """Written down once, from Python 3.11 and zlib 1.3."""
+    write_datastore([runs.make_run("full", n_events=3)], tmp_path)
+    content = (tmp_path / "hdu-index.fits.gz").read_bytes()
+    assert content == stored_gzip(gzip.decompress(content))
 
 
 def test_interruption_leaves_whole_files_and_no_index(tmp_path):

@@ -24,9 +24,10 @@ from gammapy_mimic.analysis.models import describe_free, free_amplitudes
 from gammapy_mimic.analysis.steps import asked_steps
 from gammapy_mimic.analysis.truth import Truth
 from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_runs
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.progress import one_bar
+from gammapy_mimic.campaign.records import checksum, read_record
 from gammapy_mimic.campaign.selection import select_targets
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.data.compat import source_paths

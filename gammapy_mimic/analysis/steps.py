@@ -209,6 +209,7 @@ def _fit(analysis, found, config, models, position):
     else:
         raise ValueError(f"the fit did not converge: {result.optimize_result.message}")
     found.values |= amplitudes(analysis.models)
+    found.notes += _at_limit(analysis, found.values)
     for model in source_models(analysis.models):
         ts = _null_stat(analysis, model) - result.total_stat
         found.values[f"{model.name}.ts"] = measured(ts)
@@ -231,6 +232,31 @@ def _sparse(datasets):
     return [
         "bins without off counts, in which no amplitude can be negative: values are "
         "held at zero; stack the data sets, or take wider bins"
+    ]
+
+
+def _at_limit(analysis, values):
+    """Note on amplitudes at the limit of the Poisson likelihood, and their errors.
+
+    Where a model predicts less than nothing the likelihood has an edge, at which the
+    error of a fit means nothing.
+    """
+    is_at_limit = any(
+        np.any(it.npred().data[it.mask.data] <= 0)
+        for it in analysis.datasets
+        if it.stat_type == "cash" and it.mask is not None
+    )
+    names = [
+        f"{it.name}.{amplitude_of(it).name}" for it in source_models(analysis.models)
+    ]
+    names = [name for name in names if values[name]["value"] < 0]
+    if not is_at_limit or not names:
+        return []
+    for name in names:
+        values[name]["error"] = None
+    return [
+        f"{', '.join(names)} is so negative that no counts at all are predicted "
+        "somewhere: its error is taken from the other sets; take larger pixels or bins"
     ]
 
 

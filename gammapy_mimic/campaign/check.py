@@ -1,7 +1,8 @@
 """Check of a campaign's folder: whether all it wrote is there, and as it was."""
 
-from gammapy_mimic.campaign.folder import CampaignFolder, read_record
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import read_pairs, read_provenance
+from gammapy_mimic.campaign.records import read_record
 from gammapy_mimic.checks.findings import Report, error, warning
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.config.checking import parse_yaml

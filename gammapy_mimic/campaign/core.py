@@ -2,11 +2,12 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import logging
 import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,22 +15,25 @@ import numpy as np
 import yaml
 from gammapy.data import DataStore, Observations
 
-from gammapy_mimic import __version__
 from gammapy_mimic.campaign.analyses import CampaignAnalyses
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum, read_record
-from gammapy_mimic.campaign.processes import run_tasks
+from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.foreign import refuse_foreign
+from gammapy_mimic.campaign.inputs import source_files
+from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
+from gammapy_mimic.campaign.processes import check_main_is_guarded, run_tasks
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.provenance import write_provenance
+from gammapy_mimic.campaign.records import checksum, read_record
+from gammapy_mimic.campaign.rematch import choose_pairs
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
+from gammapy_mimic.campaign.versions import program_version
 from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.io.arguments import PathLike
-from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.gadf import HDU_INDEX
-from gammapy_mimic.io.output import file_error_context, write_text
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
 
@@ -79,6 +83,7 @@ class MimicCampaign(CampaignAnalyses):
         if not isinstance(config, MimicAnalysisConfig):
             raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
         self.config = config
+        self._source = None
 
     @classmethod
     def from_yaml(cls, path: PathLike) -> Self:
@@ -94,7 +99,9 @@ class MimicCampaign(CampaignAnalyses):
         campaign : `MimicCampaign`
             Campaign.
         """
-        return cls(MimicAnalysisConfig.read(path))
+        campaign = cls(MimicAnalysisConfig.read(path))
+        campaign._source = Path(path).absolute()
+        return campaign
 
     def match(self) -> PairTable:
         """Find donors for the targets.
@@ -177,6 +184,7 @@ class MimicCampaign(CampaignAnalyses):
         parallel_backend: str = "multiprocessing",
         overwrite: bool = False,
         only: int | None = None,
+        rematch: bool = False,
     ) -> CampaignResult:
         """Make all mimics, or those that an interrupted call has left.
 
@@ -191,10 +199,15 @@ class MimicCampaign(CampaignAnalyses):
             "multiprocessing".
         overwrite : bool, optional
             Make everything again, also where the folder holds mimics of another
-            configuration. Default is False.
+            configuration: those that a campaign has made are removed. Default is
+            False.
         only : int, optional
             Make only this mimic set; several such calls may work at a time. Default
             is None.
+        rematch : bool, optional
+            Match again where pairs have been made before, say which ones change, and
+            replace their mimics. Default is False: pairs that are there are kept, also
+            where the archive has got runs that would fit better.
 
         Returns
         -------
@@ -204,7 +217,8 @@ class MimicCampaign(CampaignAnalyses):
         Raises
         ------
         ConfigError
-            If the folder was made with another configuration.
+            If the folder was made with another configuration, or holds files in the
+            place of its own which no campaign has written.
         BlockingIOError
             If another campaign is at work in the folder.
         OSError
@@ -213,27 +227,44 @@ class MimicCampaign(CampaignAnalyses):
             can be resumed.
         """
         self._check(n_jobs, parallel_backend, only)
+        if only is not None and rematch:
+            raise ValueError(
+                "only, rematch: the pairs of all sets are matched together"
+            )
         settings = self.config.mimic
         path = expand(settings.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=settings.compress)
         inputs = self._inputs()
         if settings.scramble is not None:
-            # broken or missing ones are reported once, not by each process
+            # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
-        with folder.lock(only):
+        refuse_foreign(folder, self._source, overwrite=overwrite)
+        with (
+            folder.lock(only),
+            interrupts_between_mimics(parallel_backend) as interrupts,
+        ):
             folder.prepare(self.config, overwrite=overwrite, only=only)
             with folder.clean_on_error(only):
-                _write_pairs(folder, inputs.pairs)
+                all_again = rematch or (overwrite and only is None)
+                pairs = choose_pairs(folder, inputs.pairs, rematch=all_again)
+                inputs = replace(inputs, pairs=pairs)
+                _write_pairs(folder, pairs)
                 sets = range(settings.n_mimics) if only is None else [only]
                 work = _Work(self.config, folder, inputs, sets)
-                work.run(n_jobs, parallel_backend)
+                work.run(n_jobs, parallel_backend, interrupts)
                 stores = {"targets": inputs.targets, "donors": inputs.donors}
-                write_provenance(folder, self.config, stores)
+                try:
+                    write_provenance(folder, self.config, stores)
+                except ConfigError:
+                    # somebody else's, whose mimics stay and failed here
+                    if not work.failed:
+                        raise
                 return work.result()
 
     def _check(self, n_jobs, parallel_backend, only):
         if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs < 1:
             raise ValueError(f"n_jobs = {n_jobs!r}: must be a positive integer")
+        check_main_is_guarded()
         if parallel_backend not in _BACKENDS:
             raise ValueError(
                 f"parallel_backend = {parallel_backend!r}: must be one of {_BACKENDS}"
@@ -279,8 +310,9 @@ class _Work:
         self._settings_text = config.mimic.model_dump_json(
             exclude={"outdir", "n_mimics", "match", "donors", "analyse"}
         )
-        self._kept = 0
-        self._failed = []
+        self._source_files = source_files(config.mimic)
+        self._kept = self._outdated = 0
+        self.failed = []
 
     def _read_pairs(self):
         pairs, missing = self.inputs.pairs, set(self.inputs.pairs.missing)
@@ -296,7 +328,7 @@ class _Work:
             elif target not in missing:
                 self._unpaired.append((mimic_set, target))
 
-    def run(self, n_jobs, backend):
+    def run(self, n_jobs, backend, interrupts):
         """Make what is not there, and the indices of all sets."""
         for mimic_set in self.sets:
             self.folder.keep_only(mimic_set, set(self._donor_of[mimic_set]))
@@ -306,7 +338,7 @@ class _Work:
             one_bar(number, "Mimics") as bar,
             closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
         ):
-            for task, problem in made:
+            for task, problem in interrupts.between(made):
                 # the processes go on during this
                 while unfinished[0] < task.mimic_set:
                     self._finish(unfinished.pop(0))
@@ -314,6 +346,12 @@ class _Work:
                 bar.update(1)
         for mimic_set in unfinished:
             self._finish(mimic_set)
+        if self._outdated:
+            log.warning(
+                "%d mimics that were there have been made again: their runs, catalogs "
+                "or this package are no longer the same",
+                self._outdated,
+            )
 
     def _tasks(self, bar):
         """Mimics that are to be made, one after the other."""
@@ -324,15 +362,17 @@ class _Work:
                     self._kept += 1
                     bar.update(1)
                 else:
+                    self._outdated += self.folder.is_outdated(task)
                     self.folder.remove_index(self.folder.store_path(mimic_set))
                     yield task
 
     def _task(self, mimic_set, target_id, donor_id):
         target, checksums = self._run("targets", target_id)
         donor, of_donor = self._run("donors", donor_id)
-        checksums = dict(sorted({**checksums, **of_donor}.items()))
+        checksums = {**checksums, **of_donor, **self._source_files}
+        checksums = dict(sorted(checksums.items()))
         ids = [mimic_set, target_id, donor_id]
-        described = [__version__, self._settings_text, ids, checksums]
+        described = [program_version(), self._settings_text, ids, checksums]
         fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         return Task(
             target=target,
@@ -370,7 +410,7 @@ class _Work:
     def _note(self, task, problem):
         if problem is not None:
             ids = int(task.target.obs_id), int(task.donor.obs_id)
-            self._failed.append((task.mimic_set, *ids, problem))
+            self.failed.append((task.mimic_set, *ids, problem))
 
     def _finish(self, mimic_set):
         """Write the index and the analysis of a set."""
@@ -381,15 +421,21 @@ class _Work:
         records = [record for record in map(read_record, paths) if record is not None]
         if not records:
             return
-        writer = self.folder.writer(mimic_set)
-        with file_error_context(writer.path):
-            writer.write_index([record["rows"] for record in records])
+        try:
+            self.folder.write_index(mimic_set, [record["rows"] for record in records])
+        except ConfigError:
+            # somebody else's index is true as long as his mimics, which failed, stay
+            if mimic_set not in {failed[0] for failed in self.failed}:
+                raise
+            return
+        store = self.folder.store_path(mimic_set)
         ids = [record["rows"]["obs"]["OBS_ID"] for record in records]
         if tuple(ids) not in self._analyses:
             # the same seen from each of the folders, which are side by side
-            self._analyses[tuple(ids)] = _analysis(self.config, writer.path, ids)
-        header = _ANALYSIS_HEADER.format(name=writer.path.name)
-        write_text(writer.path / "analysis.yaml", [header, self._analyses[tuple(ids)]])
+            self._analyses[tuple(ids)] = _analysis(self.config, store, ids)
+        header = _ANALYSIS_HEADER.format(name=store.name)
+        text = [header, self._analyses[tuple(ids)]]
+        self.folder.write_analysis(store / "analysis.yaml", text)
 
     def result(self):
         """Outcome, for the user."""
@@ -401,17 +447,19 @@ class _Work:
         return CampaignResult(
             outdir=self.folder.path,
             stores=tuple(p for p in paths if (p / HDU_INDEX).exists()),
-            made=number - self._kept - len(self._failed),
+            made=number - self._kept - len(self.failed),
             kept=self._kept,
             missing=missing,
             unpaired=tuple(self._unpaired),
-            failed=tuple(self._failed),
+            failed=tuple(self.failed),
         )
 
 
 def _write_pairs(folder, pairs):
     for name, table in (("pairs", pairs), ("rejected", pairs.rejected)):
-        write_ecsv(table, folder.path / f"{name}.ecsv")
+        with io.StringIO() as text:
+            table.write(text, format="ascii.ecsv")
+            folder.files.write(folder.path / f"{name}.ecsv", [text.getvalue()])
 
 
 def _reasons(pairs):

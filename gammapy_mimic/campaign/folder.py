@@ -1,80 +1,53 @@
 """What a campaign keeps on disk, safe against being killed and against twins.
 
 Beside the data stores of the mimic sets there is a hidden folder ``.campaign`` with
-one small JSON file a mimic, written after the file of the mimic: it holds the rows
-for the index, the checksum, and a fingerprint of what the mimic was made from. A
-mimic counts as made only with its record.
+a record of each file that the campaign has written; see
+`gammapy_mimic.campaign.records`. That of a mimic holds the rows for the index, the
+checksum, and a fingerprint of what the mimic was made from: a mimic counts as made
+only with it. Files without a record are somebody else's, and stay as they are.
 """
 
-import errno
-import hashlib
-import json
 import logging
 import re
-import time
 from contextlib import contextmanager
-from pathlib import Path
 
-import yaml
-
-from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
-from gammapy_mimic.io.output import TEMPORARY, check_replaceable, write_text
+from gammapy_mimic.campaign.locks import file_lock
+from gammapy_mimic.campaign.records import (
+    OwnFiles,
+    checksum,
+    claimed_file,
+    read_record,
+    remove_file,
+)
+from gammapy_mimic.campaign.settings import (
+    compare_settings,
+    is_analysis,
+    settings_text,
+)
+from gammapy_mimic.config import ConfigError
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
+from gammapy_mimic.io.output import (
+    TEMPORARY,
+    check_replaceable,
+    file_error_context,
+)
 from gammapy_mimic.writer import MimicWriter
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
-
-__all__ = ["CampaignFolder", "checksum", "read_record", "write_record"]
+__all__ = ["STORE", "CampaignFolder"]
 
 log = logging.getLogger(__name__)
 
-# processes of a campaign that was killed end within this time
-_PATIENCE_S = 3.0
-# errors of file systems that have no locks
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-_STORE = re.compile(r"mimic_\d{3,}")
-_RUN_FILE = re.compile(r"(-?\d+)\.fits(\.gz)?")
+STORE = re.compile(r"mimic_\d{3,}")
+"""Names of folders of mimic sets."""
+
 _RECORD = re.compile(r"-?\d+\.json")
-_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-# settings that change nothing in what is made
-_FREE = ("mimic.outdir", "mimic.analyse", "general.log", "general.n_jobs")
 
 
-def checksum(path):
-    """SHA-256 of a file, as hexadecimal text."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _Writer(MimicWriter):
+    """Writer of files whose owner is known by their records."""
 
-
-def write_record(path, record):
-    """Write the record of a mimic, with a checksum of itself.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        File.
-    record : dict
-        Plain values.
-    """
-    write_text(path, [json.dumps({**record, "checksum": _own_checksum(record)})])
-
-
-def read_record(path):
-    """Record of a mimic; None if there is none that is as it was written."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (*_NO_FILE, ValueError, RecursionError):
-        return None
-    is_whole = isinstance(record, dict) and record.pop("checksum", None) == (
-        _own_checksum(record)
-    )
-    return record if is_whole else None
-
-
-def _own_checksum(record):
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    def is_own(self, path):
+        return True
 
 
 class CampaignFolder:
@@ -92,6 +65,7 @@ class CampaignFolder:
         self.path = path
         self.compress = compress
         self.state = path / ".campaign"
+        self.files = OwnFiles(path, self.state)
         self.config_path = path / "config.yaml"
 
     def store_path(self, mimic_set):
@@ -104,9 +78,8 @@ class CampaignFolder:
 
     def writer(self, mimic_set):
         """Writer of the data store of a mimic set."""
-        return MimicWriter(
-            self.store_path(mimic_set), overwrite=True, compress=self.compress
-        )
+        path = self.store_path(mimic_set)
+        return _Writer(path, overwrite=True, compress=self.compress)
 
     @contextmanager
     def lock(self, only=None):
@@ -118,8 +91,7 @@ class CampaignFolder:
             Set that is to be worked on: others may be worked on by other processes.
             Default is None: all.
         """
-        for path in (self.path, self.state):
-            _check_folder(path)
+        self.check_folders()
         self.state.mkdir(parents=True, exist_ok=True)
         with self._locked("lock", shared=only is not None):
             if only is None:
@@ -128,31 +100,21 @@ class CampaignFolder:
             with self._locked(f"lock_{only}"):
                 yield
 
+    def check_folders(self):
+        """Raise an error if something else stands in the place of its folders."""
+        for path in (self.path, self.state):
+            _check_folder(path)
+
     def provenance_lock(self):
         """Lock for what several processes of a campaign write."""
         return self._locked("lock_provenance", patience_s=600)
 
-    @contextmanager
-    def _locked(self, name, *, shared=False, patience_s=None):
-        if fcntl is None:
-            yield
-            return
-        # child processes inherit the lock: it holds until the last one has ended
-        with (self.state / name).open("a+") as file:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            patience_s = _PATIENCE_S if patience_s is None else patience_s
-            end = time.monotonic() + patience_s
-            while not _try_lock(file, kind):
-                if time.monotonic() > end:
-                    raise BlockingIOError(
-                        f"{self.path}: another campaign is at work there; wait for "
-                        "its end, or take another mimic.outdir"
-                    )
-                time.sleep(0.05)
-            try:
-                yield
-            finally:
-                _unlock(file)
+    def _locked(self, name, **options):
+        message = (
+            f"{self.path}: another campaign is at work there; wait for its end, or "
+            "take another mimic.outdir"
+        )
+        return file_lock(self.state / name, message, **options)
 
     def prepare(self, config, *, overwrite=False, only=None):
         """Make the folder ready for a configuration.
@@ -174,58 +136,84 @@ class CampaignFolder:
         """
         for path in self._folders(only):
             _check_folder(path)
-        self._refuse_foreign()
         differences = self._known_differences(config, overwrite and only is None)
         if differences and (not overwrite or only is not None):
             raise ConfigError(
                 [
                     f"{self.path} was made with another configuration:",
                     *(f"  {difference}" for difference in differences),
-                    "Take another mimic.outdir, or make all of it anew with overwrite "
-                    "(--overwrite).",
+                    self._advice(),
                 ]
             )
         if overwrite:
             self._discard(only)
         if differences is None or differences:
-            text = yaml.safe_dump(config.to_dict(), sort_keys=False, indent=4)
-            write_text(self.config_path, [text])
+            self.files.write(self.config_path, [settings_text(config)])
         self.remove_temporary(only)
+
+    def _advice(self):
+        if not self.files.has(self.config_path):  # a copy, which is not overwritten
+            return "Take another mimic.outdir."
+        return (
+            "Take another mimic.outdir, or make all of it again with overwrite "
+            "(--overwrite)."
+        )
+
+    def write_index(self, mimic_set, rows):
+        """Write the index of a set.
+
+        Parameters
+        ----------
+        mimic_set : int
+            Set.
+        rows : list of dict
+            From the records of its mimics.
+        """
+        writer = self.writer(mimic_set)
+        for name, content in writer.index_contents(rows).items():
+            self.files.claim(writer.path / name, content)
+        with file_error_context(writer.path):
+            writer.write_index(rows)
+
+    def write_analysis(self, path, pieces):
+        """Write ``analysis.yaml`` of a set, unless somebody has made it his own.
+
+        Parameters
+        ----------
+        path : `~pathlib.Path`
+            File.
+        pieces : iterable of str
+            Text.
+        """
+        if self.files.is_changed(path) and is_analysis(path):
+            log.warning(
+                "%s was changed after it was written, and stays; remove it to have it "
+                "written again",
+                path,
+            )
+        else:
+            self.files.write(path, pieces)
 
     def _folders(self, only):
         """Folders of a set or of all sets, and of their records."""
         sets = "mimic_*" if only is None else self.store_path(only).name
         paths = [*self.path.glob(sets), *self.state.glob(sets)]
-        return sorted(path for path in paths if _STORE.fullmatch(path.name))
+        return sorted(path for path in paths if STORE.fullmatch(path.name))
 
-    def _known_differences(self, config, all_anew):
-        """Differences; ConfigError, unless all is made anew, if nobody can tell."""
+    def _known_differences(self, config, all_again):
+        """Differences; ConfigError, unless all is made again, if nobody can tell."""
         try:
             return self.differences(config)
         except ConfigError as error:
-            if all_anew:
+            if all_again:
                 return error.problems
             raise ConfigError(
                 [
                     f"{error.problems[0]}; without it nothing in its folder can be "
-                    "kept: take another mimic.outdir, or make all of it anew with "
+                    "kept: take another mimic.outdir, or make all of it again with "
                     "overwrite (--overwrite)"
                 ]
             ) from error
-
-    def _refuse_foreign(self):
-        """Never work in a folder of mimic sets that no campaign has made."""
-        if self.config_path.exists():
-            return
-        names = sorted(path.name for path in self.path.glob("mimic_*"))
-        foreign = [name for name in names if _STORE.fullmatch(name)]
-        if foreign:
-            raise ConfigError(
-                [
-                    f"{self.path} has {foreign[0]}, but no config.yaml: it is "
-                    "no campaign's folder; take another mimic.outdir"
-                ]
-            )
 
     def differences(self, config):
         """Compare a configuration with the one that the folder was made with.
@@ -245,15 +233,13 @@ class CampaignFolder:
         ConfigError
             If the configuration of the folder cannot be read any more.
         """
-        if not self.config_path.exists() or not any(self.state.glob("mimic_*/*.json")):
+        if not self.config_path.exists():
             return None
-        old = MimicAnalysisConfig.read(self.config_path)
-        old, new = (dict(_flat(it.to_dict(), "")) for it in (old, config))
-        return [
-            f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-            for key in dict.fromkeys([*old, *new])
-            if old.get(key) != new.get(key) and not key.startswith(_FREE)
-        ]
+        if self.files.has(self.config_path) and not any(
+            self.state.glob("mimic_*/*.json")
+        ):
+            return None
+        return compare_settings(self.config_path, config)
 
     def _discard(self, only):
         """Remove the mimics of a set or of all sets, and nothing else."""
@@ -261,7 +247,7 @@ class CampaignFolder:
         for records in sorted(self.state.glob(pattern)):
             folder = self.path / records.name
             self.remove_index(folder)
-            _remove(folder / "analysis.yaml")
+            self.files.remove(folder / "analysis.yaml")
             for record in records.glob("*.json"):
                 self.remove_mimic(folder, record)
             for empty in (records, folder):
@@ -270,17 +256,18 @@ class CampaignFolder:
                     empty.rmdir()
 
     def remove_mimic(self, folder, record):
-        """Remove a mimic: first its record, then its file."""
-        files = [folder / f"{record.stem}{suffix}" for suffix in (".fits", ".fits.gz")]
-        for path in (record, *files):
-            check_replaceable(path)
-        for path in (record, *files):
-            _remove(path)
+        """Remove a mimic of which there is a record: first its file."""
+        name = claimed_file(record)
+        if name is not None:
+            for path in (folder / name, record):
+                check_replaceable(path)
+            for path in (folder / name, record):
+                remove_file(path)
 
     def remove_index(self, folder):
         """Remove the index, so that nobody takes what is left for a data store."""
-        for name in ("obs-index.fits.gz", "hdu-index.fits.gz"):
-            _remove(folder / name)
+        for name in (OBS_INDEX, HDU_INDEX):
+            self.files.remove(folder / name)
 
     def remove_temporary(self, only=None):
         """Remove half files of processes that were killed.
@@ -320,7 +307,8 @@ class CampaignFolder:
         path : `~pathlib.Path`
             File.
         """
-        for folder in [*self._folders(only), *([self.path] if only is None else [])]:
+        top = [self.path, self.state] if only is None else []
+        for folder in [*self._folders(only), *top]:
             if folder.is_dir():
                 yield from filter(_is_temporary, folder.iterdir())
 
@@ -335,12 +323,10 @@ class CampaignFolder:
             Those that are wanted.
         """
         folder = self.store_path(mimic_set)
-        there = {path.stem for path in (self.state / folder.name).glob("*.json")}
-        files = map(_RUN_FILE.fullmatch, (path.name for path in folder.glob("*.fits*")))
-        there |= {match[1] for match in files if match}
-        for name in there - {str(obs_id) for obs_id in obs_ids}:
-            self.remove_index(folder)
-            self.remove_mimic(folder, self.record_path(mimic_set, name))
+        for obs_id, record in self.records(mimic_set).items():
+            if obs_id not in obs_ids:
+                self.remove_index(folder)
+                self.remove_mimic(folder, record)
 
     def whole(self, mimic_set, obs_id, fingerprint):
         """Whether a mimic is there, whole, and made from the same.
@@ -362,6 +348,15 @@ class CampaignFolder:
             record is not None
             and record["fingerprint"] == fingerprint
             and self.holds(mimic_set, record)
+        )
+
+    def is_outdated(self, task):
+        """Whether a mimic of this pair is there which was made from something else."""
+        record = read_record(self.record_path(task.mimic_set, task.target.obs_id))
+        return (
+            record is not None
+            and record["donor"] == int(task.donor.obs_id)
+            and record["fingerprint"] != task.fingerprint
         )
 
     def records(self, mimic_set):
@@ -414,40 +409,3 @@ def _check_folder(path):
 
 def _is_temporary(path):
     return TEMPORARY.fullmatch(path.name) is not None
-
-
-def _remove(path):
-    """Remove a file or a link; no folder, and no read-only file."""
-    check_replaceable(path)
-    if path.is_file() or path.is_symlink():
-        path.unlink()
-
-
-def _try_lock(file, kind):
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        log.warning("%s cannot be locked: run one campaign at a time", file.name)
-    return True
-
-
-def _unlock(file):
-    try:
-        fcntl.flock(file, fcntl.LOCK_UN)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-
-
-def _flat(settings, path):
-    """Dotted keys and values of nested settings."""
-    for key, value in settings.items():
-        here = f"{path}.{key}".removeprefix(".")
-        if isinstance(value, dict) and value:
-            yield from _flat(value, here)
-        else:
-            yield here, value

@@ -12,10 +12,23 @@ from concurrent.futures.process import BrokenProcessPool
 
 from gammapy.utils.parallel import run_multiprocessing
 
-__all__ = ["run_tasks"]
+from gammapy_mimic.campaign.interrupts import without_interrupts
+
+__all__ = ["check_main_is_guarded", "run_tasks"]
+
+_GUARD = (
+    "a script that makes mimics in several processes has to guard its calls by "
+    '"if __name__ == "__main__":", as processes import it here'
+)
 
 _N_WAITING = 32
 """Tasks per process that are taken in advance."""
+
+_STARTED, _STOP = 0, 1
+"""What the campaign and its processes tell each other, by place in an array."""
+
+_worker_flags = (True, False)
+"""Of this process; shared if it belongs to a campaign."""
 
 _N_RAY = 1024
 """Tasks per process of ray's pool, which is started again for each such batch."""
@@ -54,28 +67,62 @@ def run_tasks(function, tasks, n_jobs, backend):
     return _in_processes(function, tasks, n_jobs)
 
 
+def check_main_is_guarded():
+    """Raise RuntimeError in a process that is just importing the script of another."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(f"{_GUARD}: this process was about to run it again")
+
+
 def _in_processes(function, tasks, n_jobs):
     """Tasks in a pool: gammapy's would wait for a process that was killed forever."""
-    pool, waiting = ProcessPoolExecutor(n_jobs, initializer=_start_worker), deque()
+    others = set(multiprocessing.active_children())
+    # without locks, which a killed process could leave held
+    flags = multiprocessing.RawArray("b", 2)
+    pool = ProcessPoolExecutor(n_jobs, initializer=_start_worker, initargs=(flags,))
+    waiting = deque()
     try:
         while True:
             for task in itertools.islice(tasks, n_jobs * _N_WAITING - len(waiting)):
-                waiting.append((task, pool.submit(function, task)))
+                with without_interrupts():
+                    future = pool.submit(_unless_stopped, function, task)
+                waiting.append((task, future))
             if not waiting:
                 return
             task, future = waiting.popleft()
             yield task, future.result()
     except BrokenProcessPool as error:
+        if not flags[_STARTED]:
+            raise ChildProcessError(f"no process could be started: {_GUARD}") from error
         raise ChildProcessError(
             f"one of the {n_jobs} processes was killed, for lack of memory perhaps: "
             "run it again, with fewer of them; what is done is kept"
         ) from error
     finally:
+        flags[_STOP] = True
+        _shut_down(pool, others)
+
+
+def _shut_down(pool, others):
+    """End a pool after the tasks at work, or at once if the user does not wait."""
+    try:
         pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+            process.join()
+        raise
 
 
-def _start_worker():
+def _unless_stopped(function, task):
+    """Run a function; not on tasks that were on their way when the pool was ended."""
+    return None if _worker_flags[_STOP] else function(task)
+
+
+def _start_worker(flags):
     """Prepare a process to end with the campaign, however that ends."""
+    global _worker_flags
+    _worker_flags = flags
+    flags[_STARTED] = True
     # an interrupt from the keyboard goes to all; the campaign alone answers it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGPIPE"):

@@ -10,7 +10,7 @@ from gammapy_mimic.matching import PairTable
 __all__ = ["mimic_files", "read_pairs", "read_provenance"]
 
 _PAIR_COLUMNS = ("TARGET_OBS_ID", "DONOR_OBS_ID", "MIMIC_SET")
-_PROVENANCE = {"program": str, "libraries": dict, "mimic_sets": (dict, type(None))}
+_PROVENANCE = {"made_with": list, "mimic_sets": (dict, type(None))}
 
 
 def read_pairs(path):

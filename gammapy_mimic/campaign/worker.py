@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import Observation
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum, write_record
+from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.records import checksum, claimed_file, write_record
+from gammapy_mimic.campaign.versions import versions
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.data.compat import events_header
 from gammapy_mimic.io.output import check_replaceable, file_error_context
+from gammapy_mimic.writer import MimicWriter
 
 __all__ = ["Task", "make_mimic"]
 
@@ -78,35 +82,66 @@ def make_mimic(task):
     """
     folder = CampaignFolder(task.outdir, compress=task.settings.compress)
     record_path = folder.record_path(task.mimic_set, task.target.obs_id)
-    writer = folder.writer(task.mimic_set)
-    path = writer.file_path(task.target.obs_id)
+    store = folder.store_path(task.mimic_set)
     try:
-        record_path.unlink(missing_ok=True)
-        check_replaceable(path)
+        is_free = _claim(folder, task, record_path)
     except OSError as error:
         return _problem(error, task.outdir)
     try:
-        maker = task.settings.maker()
-        mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
-        for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
-            _check_time(run, mjd)
-        with file_error_context(path):
-            rows = writer.write(mimic)
-        record = {
-            "fingerprint": task.fingerprint,
-            "donor": int(task.donor.obs_id),
-            "file": path.name,
-            "size": path.stat().st_size,
-            "sha256": checksum(path),
-            "inputs": task.inputs,
-            "rows": rows,
-        }
-        write_record(record_path, record)
+        make = _make if is_free else _make_elsewhere
+        write_record(record_path, make(task, folder.writer(task.mimic_set)))
     except _RUN_ERRORS as error:
         problem = _problem(error, task.outdir)
-        folder.remove_mimic(writer.path, record_path)
+        folder.remove_mimic(store, record_path)
         return problem
     return None
+
+
+def _claim(folder, task, record_path):
+    """Make the record of a file that is to be written; False if it is not our own."""
+    path = folder.writer(task.mimic_set).file_path(task.target.obs_id)
+    is_free = not path.exists() or claimed_file(record_path) == path.name
+    if is_free:
+        check_replaceable(path)
+        write_record(record_path, {"file": path.name, "pending": True})
+    return is_free
+
+
+def _make_elsewhere(task, writer):
+    """Make a mimic in another folder, as a file without a record is in its place.
+
+    That file stays, and is good if it has the very same content.
+    """
+    path = writer.file_path(task.target.obs_id)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        record = _make(task, MimicWriter(elsewhere, compress=writer.compress))
+    if checksum(path) != record["sha256"]:
+        raise FileExistsError(
+            f"{path} is there, this campaign has no record of it, and it is not what "
+            "is to be made: it stays. Move it away, or take another mimic.outdir"
+        )
+    return record
+
+
+def _make(task, writer):
+    """Make a mimic, write it, and give its record."""
+    maker = task.settings.maker()
+    mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
+    for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
+        _check_time(run, mjd)
+    path = writer.file_path(task.target.obs_id)
+    with file_error_context(path):
+        rows = writer.write(mimic)
+    return {
+        "fingerprint": task.fingerprint,
+        "donor": int(task.donor.obs_id),
+        "file": path.name,
+        "size": path.stat().st_size,
+        "sha256": checksum(path),
+        "inputs": task.inputs,
+        "versions": versions(),
+        "rows": rows,
+    }
 
 
 def _problem(error, outdir):

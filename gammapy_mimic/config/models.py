@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from regions import CircleSkyRegion, RegionMeta
+from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
 from gammapy_mimic.config.analyse import AnalyseConfig
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
@@ -157,12 +157,13 @@ class SourceConfig(GammapyBaseConfig):
             raise ValueError("must be between -90 deg and 90 deg")
         return value
 
-    def region(self, theta: Angle) -> CircleSkyRegion:
-        """Circle of the source, with ``theta`` as radius if it has none."""
+    def region(self) -> CircleSkyRegion | PointSkyRegion:
+        """Circle of the source, or its place if it has no radius."""
         center = SkyCoord(self.lon, self.lat, frame=self.frame).icrs
-        radius = theta if self.radius is None else self.radius
         meta = RegionMeta({"name": self.name, "text": self.name})
-        return CircleSkyRegion(center, radius, meta=meta)
+        if self.radius is None:
+            return PointSkyRegion(center, meta=meta)
+        return CircleSkyRegion(center, self.radius, meta=meta)
 
 
 class ScrambleConfig(GammapyBaseConfig):
@@ -170,25 +171,25 @@ class ScrambleConfig(GammapyBaseConfig):
 
     Attributes
     ----------
-    catalogs : list of str
-        Catalogs in which each donor's known sources are looked up.
+    catalogs : list of str or None
+        Catalogs in which each donor's known sources are looked up; one that is named
+        must be there. None is gamma-cat or, where that is not there, the packaged
+        list of bright sources.
     radius : `~astropy.coordinates.Angle`
         How far from the pointing.
-    theta : `~astropy.coordinates.Angle`
-        Radius of a point-like source.
+    theta : `~astropy.coordinates.Angle` or "psf"
+        Radius of a point-like source, or that of the run's point-spread function.
     method, acceptance : str
         See `~gammapy_mimic.AnnulusScrambler`.
     also : list of `SourceConfig`
         Further sources.
     """
 
-    catalogs: Annotated[list[StrictStr], AfterValidator(known_tags)] = Field(
-        default_factory=lambda: ["gamma-cat"]
-    )
+    catalogs: Annotated[list[StrictStr], AfterValidator(known_tags)] | None = None
     radius: PositiveAngle = Angle(3, "deg")
-    theta: PositiveAngle = Angle(0.3, "deg")
-    method: Literal["shuffle", "refill"] = "shuffle"
-    acceptance: Literal["events", "background"] = "events"
+    theta: PositiveAngle | Literal["psf"] = Angle(0.3, "deg")
+    method: Literal["auto", "shuffle", "refill"] = "auto"
+    acceptance: Literal["auto", "events", "background"] = "auto"
     also: list[SourceConfig] = Field(default_factory=list)
 
     def scrambler(self) -> AnnulusScrambler:
@@ -196,7 +197,7 @@ class ScrambleConfig(GammapyBaseConfig):
         return AnnulusScrambler.from_catalog(
             self.catalogs,
             radius=self.radius,
-            extra=[source.region(self.theta) for source in self.also] or None,
+            extra=[source.region() for source in self.also] or None,
             theta=self.theta,
             method=self.method,
             acceptance=self.acceptance,
@@ -214,7 +215,7 @@ class MimicConfig(GammapyBaseConfig):
         How alike target and donor have to be.
     scramble : `ScrambleConfig` or None
         What is done with known sources of donors; None: nothing.
-    alignment, time, background, irfs, crop, allow_other_telescope
+    alignment, time, background, irfs, fov_alignment, crop, allow_other_telescope
         Arguments of `~gammapy_mimic.MimicMaker`.
     n_mimics : int
         Number of mimic sets.
@@ -237,6 +238,7 @@ class MimicConfig(GammapyBaseConfig):
     time: Literal["target", "donor"] = "target"
     background: Literal["donor", "target"] = "donor"
     irfs: Literal["donor", "target"] = "donor"
+    fov_alignment: Literal["altaz", "radec"] | None = None
     crop: StrictBool = False
     allow_other_telescope: StrictBool = False
     n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
@@ -251,7 +253,8 @@ class MimicConfig(GammapyBaseConfig):
 
     def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
-        names = "alignment time background irfs crop allow_other_telescope random_state"
+        names = "alignment time background irfs fov_alignment crop random_state "
+        names += "allow_other_telescope"
         options = {name: getattr(self, name) for name in names.split()}
         scrambler = None if self.scramble is None else self.scramble.scrambler()
         return MimicMaker(scrambler=scrambler, **options)

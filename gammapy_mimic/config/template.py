@@ -55,9 +55,9 @@ mimic:
 
     scramble:                   # known sources of donors; "scramble: null": do not
         catalogs: [gamma-cat]   # or hgps, 2hwc, 3hwc, 1LHAASO, bright
-        theta: 0.3 deg          # radius of a point-like source
-        method: shuffle         # or refill, for bright sources
-        # acceptance: events    # or background
+        theta: 0.3 deg          # radius of a point-like source; psf: by its PSF
+        # method: auto          # shuffle weak sources, refill bright ones; or either
+        # acceptance: auto      # of the ring: events, beyond 40 deg background
         # radius: 3 deg         # how far from the pointing sources are looked up
         # also: [{name: my source, lon: 83.1 deg, lat: 21.2 deg, radius: 0.4 deg}]
 
@@ -65,6 +65,7 @@ mimic:
     # time: target              # or donor
     # background: donor         # whose background model; or target
     # irfs: donor               # whose other IRFs; or target
+    # fov_alignment: null       # of a BKG_3D without FOVALIGN: altaz or radec
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42

@@ -1,10 +1,16 @@
 """The whole EVENTS header of a run."""
 
+import logging
+
+import numpy as np
+
 from gammapy_mimic.data.keywords import events_keywords
 from gammapy_mimic.io.gadf import CREATOR, HDUDOC, HDUVERS
-from gammapy_mimic.io.tables import read_cards
+from gammapy_mimic.io.header import read_cards
 
 __all__ = ["events_header"]
+
+log = logging.getLogger(__name__)
 
 
 def events_header(run):
@@ -26,10 +32,26 @@ def events_header(run):
         for key in ("RA_PNT", "DEC_PNT", "GLON_PNT", "GLAT_PNT"):
             header.pop(key, None)
     _normalise(header)
+    for key in ("RA_OBJ", "DEC_OBJ"):
+        value = header.get(key)
+        if value is not None and not _is_number(value):
+            del header[key]
+            log.warning(
+                "Run %s: %s = %r is dropped: gammapy reads no run whose object is not "
+                "at a number",
+                run.obs_id,
+                key,
+                value,
+            )
     for key in ("ORIGIN", "TELESCOP", "INSTRUME"):
         header[key] = header.get(key) or "UNKNOWN"
     header["CREATOR"] = header.get("CREATOR") or CREATOR
     return header
+
+
+def _is_number(value):
+    is_real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_real and bool(np.isfinite(value))
 
 
 def _overlay(header, changed):

@@ -24,7 +24,7 @@ from gammapy_mimic.data.keywords import (
 from gammapy_mimic.data.run import Run
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import UNITS, header_reference, same_reference, seconds_since
-from gammapy_mimic.io.tables import read_cards, read_table
+from gammapy_mimic.io.header import read_cards
 from gammapy_mimic.sky.camera import Pointing
 
 __all__ = ["checked_obs_id", "quick_check", "read_run"]
@@ -117,9 +117,9 @@ def read_run(observation, *, with_events=True):
     if run is not None:
         return run
     obs_id = checked_obs_id(observation)
-    header, table, label = _read_events(observation, obs_id, with_events)
+    header, columns, label = _read_events(observation, obs_id, with_events)
     reference = _reference(header, label)
-    if reference is None and with_events and not isinstance(table["TIME"], Time):
+    if reference is None and with_events and not isinstance(columns.get("TIME"), Time):
         raise ValueError(f"{label} has no MJDREFI and MJDREFF")
     gti_s, reference = _read_gti(observation, obs_id, reference)
     run = Run(
@@ -132,25 +132,26 @@ def read_run(observation, *, with_events=True):
     )
     if not with_events:
         return run
-    seconds, columns = _event_columns(table, reference, label)
+    seconds, columns = _event_columns(columns, reference, label)
     return replace(run, seconds=seconds, columns=columns)
 
 
 def _read_events(observation, obs_id, with_events):
-    """Cards and table of the events, and what to call them in messages."""
+    """Cards and columns of the events, and what to call them in messages."""
     part = compat.part(observation, "events")
     if part is None and with_events:
         raise _missing(obs_id, "events")
     if not isinstance(part, compat.FileLocation):
         # of a planned run that is to be mimicked there are none yet
         table = Table() if part is None else part.table
-        return read_cards(table.meta), table, f"run {obs_id}: EVENTS"
+        columns = {name: table[name] for name in table.colnames}
+        return read_cards(table.meta), columns, f"run {obs_id}: EVENTS"
     hdu = _source(part)
     label = f"{part.path()}: EVENTS (HDU {part.hdu_name})"
     with error_context(label):
-        cards = read_cards(hdu.header)
-        table = read_table(hdu) if with_events else None
-    return cards, table, label
+        cards = hdu.cards
+        columns = hdu.columns if with_events else None
+    return cards, columns, label
 
 
 def _source(location):
@@ -170,12 +171,12 @@ def _read_gti(observation, obs_id, reference):
         label = f"{part.path()}: GTI (HDU {part.hdu_name})"
         hdu = _source(part)
         with error_context(label):
-            table = read_table(hdu)
+            columns = hdu.columns
         own = _reference(hdu.header, label)
         if own is None:
             raise ValueError(f"{label} has no MJDREFI and MJDREFF")
         reference = reference or own
-        times = [_numbers(table, name, "s", label) for name in ("START", "STOP")]
+        times = [_numbers(columns, name, "s", label) for name in ("START", "STOP")]
         if not same_reference(own, reference) or own.scale not in _LINEAR:
             times = [seconds_since(own + time * u.s, reference) for time in times]
     else:
@@ -222,7 +223,7 @@ def _read_pointing(observation, header, label):
     is_on_disk = isinstance(part, compat.FileLocation)
     if is_on_disk and not compat.has_own_location(observation):
         with error_context(f"{label}: pointing and location"):
-            return Pointing.from_header(_source(part).header)
+            return Pointing.from_header(_source(part).cards)
     if part is None:
         raise _missing(observation.obs_id, "pointing")
     pointing = Pointing.from_observation(observation)
@@ -266,22 +267,22 @@ def _with_producer(header, observation):
     return header | {k: v for k, v in known.items() if v and not header.get(k)}
 
 
-def _event_columns(table, reference, label):
+def _event_columns(given, reference, label):
     """Give the times of the events in seconds, and their other columns."""
-    absent = [name for name in UNITS if name not in table.colnames]
+    absent = [name for name in UNITS if name not in given]
     if absent:
         raise ValueError(f"{label} has no column {', '.join(absent)}")
-    time = table["TIME"]
+    time = given["TIME"]
     if isinstance(time, Time):
         seconds, passed = np.atleast_1d(seconds_since(time, reference)), ("TIME",)
     else:
-        seconds, passed = _numbers(table, "TIME", "s", label), _NOT_PASSED
+        seconds, passed = _numbers(given, "TIME", "s", label), _NOT_PASSED
         if reference.scale not in _LINEAR:
             seconds = seconds_since(reference + seconds * u.s, reference)
     if not np.all(np.isfinite(seconds)):
         row = np.flatnonzero(~np.isfinite(seconds))[0]
         raise ValueError(f"{label} has an invalid TIME in row {row}: {seconds[row]}")
-    columns = {name: table[name] for name in table.colnames if name not in passed}
+    columns = {name: column for name, column in given.items() if name not in passed}
     for name in ("RA", "DEC", "ENERGY"):
         columns[name] = _in_unit(columns[name], name, UNITS[name], label)
     for name, column in columns.items():
@@ -297,11 +298,11 @@ def _event_columns(table, reference, label):
     return seconds, columns
 
 
-def _numbers(table, name, unit, label):
+def _numbers(columns, name, unit, label):
     """Values of a column in a unit, float64; NaN where they are masked."""
-    if name not in table.colnames:
+    if name not in columns:
         raise ValueError(f"{label} has no column {name}")
-    column = _in_unit(table[name], name, unit, label)
+    column = _in_unit(columns[name], name, unit, label)
     return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
 
 

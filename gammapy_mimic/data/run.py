@@ -67,7 +67,7 @@ class Run:
     obs_id : int
         OBS_ID.
     header : dict
-        Cards of EVENTS, as from `~gammapy_mimic.io.tables.read_cards`.
+        Cards of EVENTS, as from `~gammapy_mimic.io.header.read_cards`.
     reference : `~astropy.time.Time`
         Time from which seconds count.
     gti_s : `~numpy.ndarray`

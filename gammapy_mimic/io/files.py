@@ -11,14 +11,17 @@ import functools
 import warnings
 import zlib
 from contextlib import contextmanager
+from functools import cached_property
 from io import BytesIO
 
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from isal import igzip, isal_zlib
 
+from gammapy_mimic.io.header import read_cards
+from gammapy_mimic.io.tables import read_columns
+
 __all__ = [
-    "BLOCK",
     "PRIMARY",
     "FitsFile",
     "SourceHDU",
@@ -33,9 +36,6 @@ _DECOMPRESS = {b"\x1f\x8b": igzip.decompress, b"BZh": bz2.decompress}
 
 PRIMARY = fits.PrimaryHDU().header.tostring().encode("ascii")
 """Primary HDU without data."""
-
-BLOCK = 2880
-"""Bytes of which headers and data are multiples."""
 
 _N_KEPT = 2
 """Files kept in memory: a target and a donor."""
@@ -76,8 +76,9 @@ class SourceHDU:
 
     Parameters
     ----------
-    header : `~astropy.io.fits.Header`
-        Header, not to be changed.
+    astropy_hdu : `~astropy.io.fits.BinTableHDU`
+        The HDU as astropy understands it; not to be changed, as the file stays in
+        memory.
     header_bytes, data : bytes-like
         Blocks of header and data, padding included.
 
@@ -87,11 +88,31 @@ class SourceHDU:
         EXTNAME, empty if there is none.
     """
 
-    def __init__(self, header, header_bytes, data):
-        self.header = header
+    def __init__(self, astropy_hdu, header_bytes, data):
+        self.astropy_hdu = astropy_hdu
         self.header_bytes = header_bytes
         self.data = data
-        self.name = str(header.get("EXTNAME", ""))
+        self.name = str(astropy_hdu.header.get("EXTNAME", ""))
+
+    @classmethod
+    def from_content(cls, content):
+        """HDU of its bytes: header and data."""
+        return cls(table_hdu(content), *content)
+
+    @property
+    def header(self):
+        """Header, not to be changed."""
+        return self.astropy_hdu.header
+
+    @cached_property
+    def cards(self):
+        """Cards as from `~gammapy_mimic.io.header.read_cards`, not to be changed."""
+        return read_cards(self.header)
+
+    @cached_property
+    def columns(self):
+        """Columns, see `~gammapy_mimic.io.tables.read_columns`; not to be changed."""
+        return read_columns(self.astropy_hdu)
 
     def table_hdu(self):
         """Binary table of its own, which may be changed.
@@ -101,7 +122,6 @@ class SourceHDU:
         hdu : `~astropy.io.fits.BinTableHDU`
             Table HDU.
         """
-        # the file stays in memory, and whoever gets a table may write to it
         return table_hdu((self.header_bytes, self.data))
 
 
@@ -187,7 +207,7 @@ def _split(content):
         if end > len(content):
             raise OSError(f"it ends before the data of {hdu.name or 'an HDU'} do")
         pieces = view[place["hdrLoc"] : start], view[start:end]
-        hdus.append(SourceHDU(hdu.header, *pieces))
+        hdus.append(SourceHDU(hdu, *pieces))
     if content[end : end + 8].strip(b" \0"):
         raise OSError("the header of an HDU is broken")
     return hdus[1:]

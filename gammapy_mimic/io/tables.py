@@ -7,35 +7,17 @@ a file cannot hold.
 
 import functools
 import logging
-import math
-import re
-import warnings
-from io import BytesIO
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn
 
-from gammapy_mimic.io.files import PRIMARY
+from gammapy_mimic.io.header import BLOCK, card_images, padded
 
-__all__ = ["changed_header", "read_cards", "read_table", "table_content"]
+__all__ = ["read_columns", "table_content"]
 
 log = logging.getLogger(__name__)
-
-_LAYOUT = re.compile(
-    r"XTENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|THEAP|"
-    r"EXTNAME|EXTVER|EXTLEVEL|CHECKSUM|DATASUM|END|"
-    r"(TTYPE|TFORM|TUNIT|TNULL|TSCAL|TZERO|TDISP|TDIM|TBCOL|TCTYP|TCUNI|TCRPX|"
-    r"TCRVL|TCDLT|TRPOS|TCOMM|TLMIN|TLMAX|TDMIN|TDMAX)\d+"
-)
-"""What belongs to the layout of the file that was read, not to the run."""
-
-_VALUES = (str, bool, int, float, complex, fits.card.Undefined)
-_COMMENTARY = {"COMMENTS": "COMMENT", "COMMENT": "COMMENT", "HISTORY": "HISTORY"}
-
-_LINE = 72
-"""Characters that a COMMENT or HISTORY card holds."""
 
 _BITS = ("EVENT_TYPE",)
 """Columns of booleans that GADF has as bits."""
@@ -51,91 +33,38 @@ _WIDER = {"i1": "i2", "f2": "f4", "f16": "f8", "c32": "c16"}
 """Types that FITS, or astropy of FITS, does not have."""
 
 
-@functools.lru_cache(maxsize=10_000)
-def _is_layout(keyword):
-    # nearly all come again and again
-    return not keyword or _LAYOUT.fullmatch(keyword) is not None
-
-
-def read_cards(header):
-    """Cards of a run, without those that describe the layout of the file.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header` or mapping
-        Header of a table, or metadata such as ``events.table.meta``.
-
-    Returns
-    -------
-    cards : dict
-        Values by keyword in capital letters: a list where a keyword is repeated, and
-        of COMMENT and HISTORY; None for an undefined value. The dict and its lists
-        may be changed.
-    """
-    cards = {}
-    if isinstance(header, fits.Header):
-        entries = ((card.keyword, card.value) for card in header.cards)
-    else:
-        entries = header.items()
-    for key, value in entries:
-        keyword = str(key).upper()
-        keyword = _COMMENTARY.get(keyword, keyword)
-        if _is_layout(keyword):
-            continue
-        if isinstance(value, fits.card.Undefined):
-            value = None
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        if keyword in cards:
-            known = cards[keyword]
-            cards[keyword] = (known if isinstance(known, list) else [known]) + values
-        elif keyword in _COMMENTARY or isinstance(value, list | tuple):
-            cards[keyword] = values
-        else:
-            cards[keyword] = value
-    return cards
-
-
-def read_table(hdu):
+def read_columns(hdu):
     """Columns of a binary table.
 
-    Parameters
-    ----------
-    hdu : `~gammapy_mimic.io.files.SourceHDU`
-        Table of a file.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        Scaled values, masked where the file has its TNULL.
-    """
-    with warnings.catch_warnings():
-        # units that astropy does not know are passed through as text
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        return Table.read(hdu.table_hdu())
-
-
-def changed_header(header, changes, removed=()):
-    """Header blocks with some cards set or dropped; the others stay as they are.
+    As `astropy.table.Table.read` gives them, without the time that this takes for
+    units and metadata of the same kind again and again.
 
     Parameters
     ----------
-    header : `~astropy.io.fits.Header`
-        Header, not changed.
-    changes : dict
-        Values by keyword. The comment of a card stays; new cards come last.
-    removed : iterable of str, optional
-        Keywords to drop. Default is none.
+    hdu : `~astropy.io.fits.BinTableHDU`
+        Table.
 
     Returns
     -------
-    content : bytes
-        New header, padded to FITS blocks.
+    columns : dict of `~astropy.table.Column`
+        Scaled values by name, masked where the table has its TNULL. A unit that
+        astropy does not know is passed through as text.
     """
-    header = header.copy()
-    for key in removed:
-        header.remove(key, remove_all=True)
-    header.update(changes)
-    return header.tostring().encode("ascii")
+    columns, data = {}, hdu.data
+    for each in hdu.columns:
+        values = np.asarray(data[each.name])
+        options = {"name": each.name, "unit": _unit(each.unit)}
+        if each.null is not None and values.dtype.kind in "iu":
+            options |= {"mask": values == each.null, "fill_value": each.null}
+            columns[each.name] = MaskedColumn(values, **options)
+        else:
+            columns[each.name] = Column(values, **options)
+    return columns
+
+
+@functools.lru_cache(maxsize=1000)
+def _unit(text):
+    return None if text is None else u.Unit(text, parse_strict="silent")
 
 
 def table_content(columns, cards, *, name, label):
@@ -147,8 +76,8 @@ def table_content(columns, cards, *, name, label):
         Columns by name, all with the same number of rows. Those that a file cannot
         hold are left out, with a warning.
     cards : dict
-        Cards as from `read_cards`. What a card cannot hold is left out, with a
-        warning.
+        Cards as from `~gammapy_mimic.io.header.read_cards`. What a card cannot hold
+        is left out, with a warning.
     name : str
         EXTNAME.
     label : str
@@ -160,75 +89,39 @@ def table_content(columns, cards, *, name, label):
         Both are padded to FITS blocks.
     """
     encoded = [_encoded(key, column, label) for key, column in columns.items()]
-    hdu = fits.BinTableHDU.from_columns([it for it in encoded if it is not None])
+    encoded = [pair for pair in encoded if pair is not None]
+    layout, arrays = zip(*encoded, strict=True)
+    # big-endian, as the file has it: astropy would convert element by element
+    fields = [
+        (f"f{i}", array.dtype.newbyteorder(">"), array.shape[1:])
+        for i, array in enumerate(arrays)
+    ]
+    rows = np.empty(len(arrays[0]), np.dtype(fields))
+    for (field, *_), array in zip(fields, arrays, strict=True):
+        rows[field] = array
+    data = rows.tobytes()
+    text = _description(layout, name).replace(
+        _NO_ROWS, f"{_NO_ROWS[:10]}{len(rows):20}"
+    )
+    images = card_images(cards, label=f"{label}, {name}")
+    header = padded("".join([text, *images, f"{'END':80}"]))
+    return header, data + bytes(-len(data) % BLOCK)
+
+
+_NO_ROWS = f"NAXIS2  = {0:20}"
+
+
+@functools.lru_cache(maxsize=100)
+def _description(layout, name):
+    """Cards that describe a table without rows."""
+    columns = [fits.Column(**dict(column)) for column in layout]
+    hdu = fits.BinTableHDU.from_columns(columns, nrows=0)
     hdu.name = name
-    hdu.header.extend(_make_cards(cards, f"{label}, {name}"), end=True)
-    stream = BytesIO()
-    hdu.writeto(stream)
-    content = stream.getvalue()[len(PRIMARY) :]
-    size = len(hdu.header.tostring())
-    return content[:size], content[size:]
-
-
-def _make_cards(cards, label):
-    """Cards of a header; commentary comes last."""
-    made, commentary = [], []
-    for key, value in cards.items():
-        if key in _COMMENTARY:
-            commentary += [(key, text) for text in np.atleast_1d(value).tolist()]
-            continue
-        values = value if isinstance(value, list) else [value]
-        made += [_make_card(key, item, label) for item in values]
-    lines = (line for key, text in commentary for line in _lines(key, text, label))
-    return [*(card for card in made if card is not None), *lines]
-
-
-def _make_card(keyword, value, label):
-    """One card, or None with a warning."""
-    reason, value = None, _plain(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        reason = str(value)
-    elif not isinstance(value, _VALUES):
-        reason = f"a {type(value).__name__}"
-    if reason is None:
-        is_long = len(keyword) > 8 or not re.fullmatch("[A-Z0-9_-]+", keyword)
-        try:
-            card = fits.Card(f"HIERARCH {keyword}" if is_long else keyword, value)
-            str(card)  # which fails for what does not fit into a card
-            return card
-        except ValueError as error:
-            reason = str(error)
-    log.warning("%s: %s is left out, a card cannot hold %s.", label, keyword, reason)
-    return None
-
-
-def _plain(value):
-    """Python scalar of a numpy scalar, a quantity or bytes."""
-    if value is None:
-        return fits.card.UNDEFINED
-    if isinstance(value, _VALUES):
-        return value
-    if isinstance(value, u.Quantity):
-        value = value.value
-    if isinstance(value, np.generic) or (
-        isinstance(value, np.ndarray) and value.ndim == 0
-    ):
-        value = value.item()
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
-
-
-def _lines(keyword, text, label):
-    """COMMENT or HISTORY cards of a text, one for each 72 characters."""
-    text = str(text)
-    if not text.isascii() or not text.isprintable():
-        log.warning("%s: characters other than ASCII in %s become '?'.", label, keyword)
-        text = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
-    starts = range(0, max(len(text), 1), _LINE)
-    return [fits.Card(keyword, text[i : i + _LINE]) for i in starts]
+    return hdu.header.tostring(endcard=False, padding=False)
 
 
 def _encoded(name, column, label):
-    """Column for a file, or None with a warning."""
+    """Describe a column of a file, and give its values; None with a warning."""
     if not (name and name.isascii() and name.isprintable()):
         log.warning("%s: a table cannot hold the name of column %r.", label, name)
         return None
@@ -243,15 +136,31 @@ def _encoded(name, column, label):
             kind,
         )
         return None
-    return fits.Column(
-        name,
-        form,
-        unit=_unit_string(getattr(column, "unit", None)),
-        null=null,
-        bzero=_OFFSETS.get(data.dtype.str[1:]),
-        dim=_dimensions(data) if data.ndim > 1 and "X" not in form else None,
-        array=data,
-    )
+    layout = {
+        "name": name,
+        "format": form,
+        "unit": _unit_string(getattr(column, "unit", None)),
+        "null": null,
+        "bzero": _OFFSETS.get(data.dtype.str[1:]),
+        "dim": _dimensions(data) if data.ndim > 1 and "X" not in form else None,
+    }
+    return tuple(layout.items()), _stored(data, form)
+
+
+def _stored(data, form):
+    """Values as a file holds them."""
+    code, kind = data.dtype.str[1:], data.dtype.kind
+    if kind == "b":
+        if "X" in form:
+            return np.packbits(data, axis=1)
+        return np.where(data, np.uint8(ord("T")), np.uint8(ord("F")))
+    if kind == "S":
+        return data.astype(f"S{max(data.dtype.itemsize, 1)}")
+    if code in _OFFSETS:
+        # subtracting TZERO modulo 2^bits flips the highest bit
+        native = data.astype(code)
+        return (native ^ native.dtype.type(_OFFSETS[code])).view(code.replace("u", "i"))
+    return data
 
 
 def _filled(column):

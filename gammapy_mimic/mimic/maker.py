@@ -17,7 +17,7 @@ from gammapy_mimic.data.gti import first_of, overlap, spread_times
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
-from gammapy_mimic.mimic.background import turn_background
+from gammapy_mimic.mimic.background import state_alignment, turn_background
 from gammapy_mimic.mimic.provenance import mimic_header
 from gammapy_mimic.sky.positions import EventPositions
 
@@ -68,6 +68,9 @@ class MimicMaker(Maker):
         "donor".
     irfs : {"donor", "target"}, optional
         Whose other IRFs the mimic gets. Default is "donor".
+    fov_alignment : {None, "altaz", "radec"}, optional
+        In which field of view a Background3D without the card FOVALIGN is given.
+        Default is None: it is taken as "radec", as gammapy does, with a warning.
     crop : bool, optional
         Shorten the mimic to the ontime of the target. Default is False.
     allow_other_telescope : bool, optional
@@ -118,6 +121,7 @@ class MimicMaker(Maker):
         time="target",
         background="donor",
         irfs="donor",
+        fov_alignment=None,
         crop=False,
         allow_other_telescope=False,
         scrambler=None,
@@ -128,6 +132,9 @@ class MimicMaker(Maker):
         self.time = check_choice("time", time, _CHOICES["time"])
         self.background = check_choice("background", background, _CHOICES["background"])
         self.irfs = check_choice("irfs", irfs, _CHOICES["irfs"])
+        if fov_alignment is not None:
+            check_choice("fov_alignment", fov_alignment, _CHOICES["alignment"])
+        self.fov_alignment = fov_alignment
         self.crop = bool(crop)
         self.allow_other_telescope = bool(allow_other_telescope)
         if scrambler is not None and not callable(getattr(scrambler, "run", None)):
@@ -171,6 +178,8 @@ class MimicMaker(Maker):
         check_events(run)
         self._check_pair(target_run, run)
         if self.scrambler is not None:
+            if self.fov_alignment is not None:
+                donor = state_alignment(donor, self.fov_alignment)
             donor = self._scramble(to_observation(run, **compat.irfs(donor)), seed)
             run = replace(_read("donor", donor), pointing=run.pointing)
         mimic = self._move_run(target_run, run)
@@ -284,6 +293,7 @@ class MimicMaker(Maker):
 
     def _background(self, target, donor, target_run, donor_run):
         giver = donor if self.background == "donor" else target
+        giver = state_alignment(giver, self.fov_alignment)
         held = compat.irf(giver, "bkg")
         # None for a radially symmetric model
         alignment = None if held is None else compat.background_alignment(giver)
@@ -292,7 +302,8 @@ class MimicMaker(Maker):
         if self.background == "donor" and own not in (None, self._alignment):
             model = compat.to_gadf_alignment(compat.background(giver))
             angle = self._orientation_differences(own, target_run, donor_run)
-            return turn_background(model, angle)
+            label = f"background model of donor run {donor.obs_id}"
+            return turn_background(model, angle, label=label)
         return compat.mirrored(giver) if is_mirrored else held
 
     def _orientation_differences(self, alignment, target, donor):

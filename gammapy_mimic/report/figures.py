@@ -40,6 +40,16 @@ def draw_figures(
     caption += "." if found.target is None else ", and in the targets (line)."
     yield "position", caption, found.at_position.peek()
     caption = (
+        "Systematic of the background as a source at the position sees it, with its "
+        "error and upper limit, by the radius of the circle."
+    )
+    yield "local", caption, found.local.peek()
+    if found.on_off is not None:
+        caption = (
+            "Counts of all mimics in the on region, and expected from off regions."
+        )
+        yield "on_off", caption, found.on_off.peek()
+    caption = (
         "Counts over predicted background: mean over the mimics, with the intrinsic "
         "systematic (band) and the error of the mean (bar). First the whole field. "
         "Right: correlation from run to run between the bins."

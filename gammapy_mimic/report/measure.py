@@ -8,33 +8,42 @@ from typing import Any, Self
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
 from astropy.table import vstack
 from gammapy.data import DataStore, Observation, Observations
+from gammapy.maps import Map, WcsGeom
+from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
-from gammapy_mimic.campaign.folder import CampaignFolder, checksum
+from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
+from gammapy_mimic.campaign.records import checksum
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
+from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
 from gammapy_mimic.scramble.residuals import scramble_residuals
+from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
+    GlobalSignificance,
+    OnOffCounts,
     TargetSignificance,
-    background_systematic,
     field_checks,
-    reduce_runs,
-    significance_distribution,
-    target_significance,
 )
-from gammapy_mimic.validation.reduction import ENERGY_EDGES, OFFSET_MAX
+from gammapy_mimic.validation.position import common_runs, events_at, shared_part
+from gammapy_mimic.validation.reduction import (
+    ENERGY_EDGES,
+    OFFSET_MAX,
+    exclusion_mask,
+)
 
 __all__ = ["Campaign", "Measurement", "measure"]
-ON_RADIUS = 0.1 * u.deg
+
 TARGET_EXCLUSION = 0.3 * u.deg
 
 
@@ -122,6 +131,42 @@ class Campaign:
         first = self.observations(next(iter(self.sets)))[0]
         return first.meta.target.position.icrs
 
+    def obs_ids(self, number: int) -> list[int]:
+        """OBS_IDs of the mimics of a set, which are those of its targets."""
+        return [int(it) for it in open_store(self.sets[number]).obs_table["OBS_ID"]]
+
+    def largest_offset(self) -> Angle:
+        """Largest offset of the position from the pointing of a mimic, by the index."""
+        offsets = [Angle("0 deg")]
+        for folder in self.sets.values():
+            table = open_store(folder).obs_table
+            pointing = SkyCoord(table["RA_PNT"], table["DEC_PNT"], unit="deg")
+            offset = pointing.separation(self.position)
+            # of other runs the position is not in the field of view
+            offsets += list(offset[offset < self.geometry["offset_max"]])
+        return max(offsets)
+
+    def sources(self) -> list[CircleSkyRegion]:
+        """Circles about the position and about catalogued sources of its field."""
+        scramble = self.config.mimic.scramble
+        found = [CircleSkyRegion(self.position, TARGET_EXCLUSION)]
+        if scramble is not None:
+            options = {"catalogs": scramble.catalogs, "theta": scramble.theta}
+            found += known_sources(self.position, scramble.radius, **options)
+        return found
+
+    def exclusion_mask(self, geom: WcsGeom) -> Map:
+        """Mask of the sources and of the exclusion mask of the configuration.
+
+        It holds for mimics and targets alike.
+        """
+        mask = exclusion_mask(geom, self.sources())
+        path = self.config.datasets.background.exclusion
+        if path is not None:
+            given = Map.read(make_path(path))
+            mask.data &= exclusion_mask(geom, given).data
+        return mask
+
     @property
     def geometry(self) -> dict[str, Any]:
         """Energy edges and largest offset of the analysis, or defaults."""
@@ -161,12 +206,38 @@ def _check_files(path, sets, provenance):
 
 @dataclass
 class Measurement:
-    """All numbers of a report."""
+    """All numbers of a report.
+
+    Attributes
+    ----------
+    position : `~astropy.coordinates.SkyCoord`
+        Position of interest.
+    local : `~gammapy_mimic.validation.LocalSystematic`
+        Systematic of the background at places like the position.
+    systematic : `~gammapy_mimic.validation.BackgroundSystematic`
+        Of the whole field; of on over off counts without a background model.
+    at_position : `~gammapy_mimic.validation.TargetSignificance`
+        Significance at the position, in stacks of the same targets.
+    distributions : dict
+        Significance distribution of each mimic set; empty without background model.
+    on_off : `~gammapy_mimic.validation.OnOffCounts` or None
+        On and off counts of all mimics; None with a background model.
+    largest : `~gammapy_mimic.validation.GlobalSignificance` or None
+        Largest significance in the map of the targets; None if blinded.
+    residuals : `~astropy.table.Table`
+        What scrambling left of sources.
+    checks : dict
+        Field checks of the mimics of the first set.
+    """
 
     position: SkyCoord
-    distributions: dict = field(default_factory=dict)
-    at_position: Any = None
+    # filled one after the other
+    local: Any = None
     systematic: Any = None
+    at_position: Any = None
+    distributions: dict = field(default_factory=dict)
+    on_off: OnOffCounts | None = None
+    largest: GlobalSignificance | None = None
     residuals: Any = None
     checks: dict = field(default_factory=dict)
 
@@ -182,62 +253,68 @@ class Measurement:
 
 
 def measure(
-    campaign: Campaign, *, unblind: bool = False, n_toys: int = 30
+    campaign: Campaign, *, unblind: bool = False, n_toys: int = 50
 ) -> Measurement:
-    """Measure on all mimic sets of a campaign.
+    """Measure on all mimic sets of a campaign, one set at a time.
 
     Parameters
     ----------
     campaign : `Campaign`
         Campaign.
     unblind : bool, optional
-        Look at the targets, too. Default is False.
+        Look at the targets, too: those that are in the mimic sets. Default is False.
     n_toys : int, optional
-        Number of toys for each significance map. Default is 30.
+        Number of toys for each significance map. Default is 50.
 
     Returns
     -------
     measurement : `Measurement`
         Numbers.
     """
-    position, geometry = campaign.position, campaign.geometry
-    found = Measurement(position)
-    # the quick parts first: they fail early if donors cannot be read or counts are few
+    found = Measurement(campaign.position)
+    # the quick part first: it fails early if donors cannot be read
     found.checks = _checks(campaign)
-    edges = [0, 1] * geometry["offset_max"]
-    found.systematic = background_systematic(
-        campaign.runs(), energy_edges=geometry["energy_edges"], offset_edges=edges
-    )
-    single, residuals = [], []
-    for number, folder in campaign.sets.items():
+    runs, left_out = common_runs([campaign.obs_ids(it) for it in campaign.sets])
+    judge = _judge(campaign, n_toys)
+    energy_range = judge.energy_edges[[0, -1]]
+    values, events, residuals, compared = [], [], [], []
+    for place, number in enumerate(campaign.sets):
         mimics = campaign.observations(number)
-        dataset = reduce_runs(mimics, position, **geometry)
-        try:
-            distribution = significance_distribution(dataset, n_toys=n_toys)
-        except ValueError as error:
-            raise ValueError(f"{folder}: {error}") from error
-        found.distributions[number] = distribution
-        at_position = target_significance([dataset], position, on_radius=ON_RADIUS)
-        single.append(at_position.mimics[0])
+        # a set that lacks some of the targets is measured, but not compared
+        stacked = campaign.obs_ids(number) if place in left_out else runs
+        with error_context(f"{campaign.sets[number]}"):
+            value = judge.add_set(number, mimics, stacked)
+        if place not in left_out:
+            compared.append(number)
+        values.append(np.nan if place in left_out else value)
+        at_position = (
+            events_at(it, found.position, ON_RADIUS, energy_range)
+            for it in mimics
+            if it.obs_id in stacked
+        )
+        events.append(frozenset().union(*at_position))
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
-    found.residuals = vstack(
-        [table for table in residuals if len(table)] or residuals[:1]
+    found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])
+    target = None
+    if unblind:
+        target = judge.add_target(
+            [it for it in campaign.targets() if it.obs_id in runs]
+        )
+    found.at_position = TargetSignificance(
+        np.array(values), target, shared_part(events), runs, left_out
     )
-    target = _of_target(campaign, position, geometry) if unblind else None
-    found.at_position = TargetSignificance(np.array(single), target)
+    judge.finish(found, compared)
     return found
 
 
-def _of_target(campaign, position, geometry):
-    """Significance of the targets at the position, which the ring leaves out."""
-    exclusion = [CircleSkyRegion(position, TARGET_EXCLUSION)]
-    dataset = reduce_runs(campaign.targets(), position, exclusion=exclusion, **geometry)
-    found = target_significance(
-        [], position, target=dataset, on_radius=ON_RADIUS, exclusion=exclusion
-    )
-    return found.target
+def _judge(campaign, n_toys):
+    """Judge on maps, or on reflected regions if there is no background model."""
+    first = campaign.observations(next(iter(campaign.sets)))[0]
+    if "bkg" in first.available_irfs:
+        return MapJudge(campaign, n_toys)
+    return RegionJudge(campaign, has_cut=first.rad_max is not None)
 
 
 def _checks(campaign):

@@ -11,9 +11,11 @@ import numpy as np
 
 from gammapy_mimic import __version__
 from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
-from gammapy_mimic.report.measure import ON_RADIUS, Campaign, measure
+from gammapy_mimic.report.judge import ON_RADIUS
+from gammapy_mimic.report.measure import Campaign, measure
 
 __all__ = ["write_report"]
 
@@ -38,7 +40,7 @@ def write_report(
     *,
     unblind: bool = False,
     overwrite: bool = False,
-    n_toys: int = 30,
+    n_toys: int = 50,
 ) -> Path:
     """Write the report of a campaign.
 
@@ -52,18 +54,20 @@ def write_report(
     overwrite : bool, optional
         Replace an earlier report. Default is False.
     n_toys : int, optional
-        Number of toys by which significance maps are calibrated. Default is 30.
+        Number of toys by which significance maps are calibrated. Default is 50.
 
     Returns
     -------
     path : `~pathlib.Path`
         File ``report.html``. It needs no other file and no network. The figures are
-        also in ``figures/``, the systematic in ``systematic.ecsv``.
+        also in ``figures/``, the systematic of the field in ``systematic.ecsv``, that
+        of the position in ``local_systematic.ecsv``.
 
     Raises
     ------
     ValueError
-        If the folder is not a finished campaign, or a run has no background model.
+        If the folder is not a finished campaign, or only some runs have a background
+        model.
     FileExistsError
         If there is a report already and ``overwrite`` is False.
     """
@@ -89,6 +93,7 @@ def write_report(
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)
     found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
+    write_ecsv(found.local.table, Path(folder) / "local_systematic.ecsv")
     write_text(path, [_page(campaign, found, pictures)])
     return path
 
@@ -108,6 +113,9 @@ def _page(campaign, found, pictures):
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
         *_summary(campaign, found),
+        "<h2>Systematic error of the background at the position</h2>",
+        pictures.pop("local"),
+        _table(found.local.table),
         "<h2>Donors</h2>",
         f"<pre>{html.escape(campaign.pairs.summary())}</pre>",
         pictures.pop("pairs"),
@@ -118,6 +126,7 @@ def _page(campaign, found, pictures):
             f"{pictures.pop(f'significance_{number:03d}')}"
             for number, distribution in found.distributions.items()
         ),
+        *_on_off(found, pictures),
         "<h2>Systematic error of the background</h2>",
         _table(found.systematic.table),
         pictures.pop("systematic"),
@@ -138,59 +147,117 @@ def _page(campaign, found, pictures):
 
 
 def _summary(campaign, found):
-    """Paragraph with all headline numbers, as for a paper."""
-    rows = [distribution.table[0] for distribution in found.distributions.values()]
-    mean, width = (
-        np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
-    )
+    """Paragraphs with all headline numbers, as for a paper."""
     level = found.systematic.table[0]
-    mimic, libraries = campaign.config.mimic, campaign.provenance["libraries"]
-    donors = np.unique(np.ma.asarray(campaign.pairs["DONOR_OBS_ID"]).compressed())
-    versions = ", ".join(f"{name} {value}" for name, value in libraries.items())
+    mimic = campaign.config.mimic
     text = f"Missing: {', '.join(campaign.missing)}. " if campaign.missing else ""
     text += (
         f"{len(campaign.sets)} mimic sets with {level['N_RUNS']} runs were made from "
-        f"{len(donors)} donors "
+        f"{level['N_DONORS']} donors "
         f"(alignment {mimic.alignment}, times of the {mimic.time}, background model of "
         f"the {mimic.background}, random_state {mimic.random_state}). "
-        f"Relative to Poisson toys, their significance maps have means of "
-        f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} to "
-        f"{width.max():.2f}. Counts over predicted background are "
-        f"{level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on average; they scatter "
-        f"from run to run by {level['RMS']:.1%}, of which {level['POISSON']:.1%} are "
-        f"Poisson: an intrinsic systematic of {level['SYSTEMATIC']:.1%} ± "
-        f"{level['SYSTEMATIC_ERR']:.1%}."
+        f"{_local(found.local)} "
     )
-    if level["N_RUNS"] > len(donors):
-        text += (
-            " Mimics that share a donor are not independent: these errors, which take "
-            "them as such, are too small."
+    if found.distributions:
+        rows = [it.table[0] for it in found.distributions.values()]
+        mean, width = (
+            np.array([row[key] for row in rows]) for key in ("MEAN_CAL", "WIDTH_CAL")
         )
+        text += (
+            "Relative to Poisson toys, the significance maps have means of "
+            f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} "
+            f"to {width.max():.2f}. "
+        )
+    what = "predicted background" if found.on_off is None else "alpha times off counts"
+    text += (
+        f"Counts over {what} are {level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on "
+        f"average; they scatter from donor to donor by {level['RMS']:.1%}, of which "
+        f"{level['POISSON']:.1%} are Poisson: an intrinsic systematic of "
+        f"{_percent(level)}."
+    )
     yield f"<p>{html.escape(text)}</p>"
+    yield f"<p class='note'>{html.escape(_position(found))}</p>"
+    versions = " or ".join(
+        ", ".join(f"{name} {value}" for name, value in group["versions"].items())
+        for group in campaign.provenance["made_with"]
+    )
+    yield f"<p>gammapy_mimic {__version__}; made with {html.escape(versions)}.</p>"
+    header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
+    if str(header.get("TELESCOP")).upper() == "HESS":
+        yield f"<p>{_HESS}</p>"
+
+
+def _local(local):
+    """Sentence on what a source at the position sees."""
+    rows = [row for row in local.first_rows() if np.isfinite(row["SYSTEMATIC"])]
+    if not rows:
+        return (
+            "Nothing can be said of the systematic at the position: too few donors "
+            "have it in their field of view."
+        )
+    numbers = ", ".join(
+        f"{_percent(row)} about a mean of {row['MEAN']:.2f} ± {row['MEAN_ERR']:.2f} "
+        f"({row['RADIUS']:.2g})"
+        for row in rows
+    )
+    return (
+        "The background that a source at the position of interest sees is uncertain "
+        "by, after the level of each run, in circles of the radius in brackets: "
+        f"{numbers}."
+    )
+
+
+def _percent(row):
+    """Systematic of a row with its error, or its upper limit if it is not seen."""
+    if row["SYSTEMATIC"] > row["SYSTEMATIC_ERR"]:
+        return f"{row['SYSTEMATIC']:.1%} ± {row['SYSTEMATIC_ERR']:.1%}"
+    return f"less than {row['SYSTEMATIC_UL']:.1%} (95 %)"
+
+
+def _position(found):
+    """Sentences on the significance at the position, and of the targets there."""
+    at_position = found.at_position
     place = found.position.to_string("decimal", precision=3)
     values = ", ".join(f"{value:+.1f}" for value in found.significances)
     text = (
         f"At the position of interest (ICRS {place} deg, radius {ON_RADIUS}) the "
         f"mimic sets have significances of {values}. "
     )
+    if at_position.left_out:
+        names = ", ".join(str(it) for it in at_position.left_out)
+        text += f"Sets (from 0) that lack some of the targets are left out: {names}. "
+    text += (
+        f"The stacks hold the targets {', '.join(str(it) for it in at_position.runs)}. "
+        f"By the events that they share there, the sets are worth "
+        f"{at_position.n_effective:.1f} independent ones. "
+    )
     if found.target is None:
-        text += (
+        return text + (
             "This report is blinded: the data of the targets were not opened. "
             "To unblind it: gammapy-mimic report --unblind."
         )
-    else:
-        at_position = found.at_position
+    text += (
+        f"The targets have {found.target:+.1f}: empirical p-value "
+        f"{at_position.p_value:.3f} ± {at_position.p_value_error:.3f} "
+        f"(the least possible one is {1 / (at_position.n_independent + 1):.3f})."
+    )
+    if found.largest is not None:
+        place = found.largest.position.to_string("decimal", precision=2)
         text += (
-            f"The targets have {found.target:+.1f}: empirical p-value "
-            f"{at_position.p_value:.3f} ± {at_position.p_value_error:.3f} "
-            f"(the least possible one with {len(found.significances)} sets is "
-            f"{1 / (len(found.significances) + 1):.3f})."
+            f" The largest significance of their map outside of known sources is "
+            f"{found.largest.maximum:.1f} at {place} deg: global p-value "
+            f"{found.largest.p_value:.3f} by toys, {found.largest.p_value_mimics:.3f} "
+            "by the maps of the mimic sets."
         )
-    yield f"<p class='note'>{html.escape(text)}</p>"
-    yield f"<p>gammapy_mimic {__version__}; made with {html.escape(versions)}.</p>"
-    header = campaign.observations(next(iter(campaign.sets)))[0].events.table.meta
-    if str(header.get("TELESCOP")).upper() == "HESS":
-        yield f"<p>{_HESS}</p>"
+    return text
+
+
+def _on_off(found, pictures):
+    """Section of a report without a background model."""
+    if found.on_off is not None:
+        yield "<h2>On and off counts of all mimics</h2>"
+        yield _table(found.on_off.table)
+        yield pictures.pop("on_off")
 
 
 def _table(table):

@@ -35,13 +35,19 @@ class RingAcceptance:
         All known sources.
     offset_deg, azimuth_deg : `~numpy.ndarray`
         Places of the events in the ring, shape (n,).
+    excluded : `~gammapy_mimic.sky.geometry.Circles`, optional
+        Outside of these is off-source sky: the known sources with a margin. Default is
+        without one.
     """
 
-    def __init__(self, inner_deg, outer_deg, circles, offset_deg, azimuth_deg):
+    def __init__(
+        self, inner_deg, outer_deg, circles, offset_deg, azimuth_deg, *, excluded=None
+    ):
         self.inner_deg, self.outer_deg = inner_deg, outer_deg
         self.circles = circles
+        self.excluded = circles if excluded is None else excluded
         self.n_events = len(offset_deg)
-        inside = circles.contains(offset_deg, azimuth_deg)
+        inside = self.excluded.contains(offset_deg, azimuth_deg)
         self.off_source = np.flatnonzero(~inside.any(axis=0))
 
     def keep_outside(self, circles, size, draw):
@@ -79,7 +85,7 @@ class EventAcceptance(RingAcceptance):
 
     Parameters
     ----------
-    inner_deg, outer_deg, circles, offset_deg, azimuth_deg
+    inner_deg, outer_deg, circles, offset_deg, azimuth_deg, excluded
         Ring, known sources and events, as for `RingAcceptance`.
     energy : `~numpy.ndarray`
         Energies, shape (n,).
@@ -90,17 +96,28 @@ class EventAcceptance(RingAcceptance):
         Which ring event each entry of the sample is, shape (k,).
     """
 
-    def __init__(self, inner_deg, outer_deg, circles, offset_deg, azimuth_deg, energy):
-        super().__init__(inner_deg, outer_deg, circles, offset_deg, azimuth_deg)
+    def __init__(
+        self,
+        inner_deg,
+        outer_deg,
+        circles,
+        offset_deg,
+        azimuth_deg,
+        energy,
+        *,
+        excluded=None,
+    ):
+        ring = inner_deg, outer_deg, circles
+        super().__init__(*ring, offset_deg, azimuth_deg, excluded=excluded)
         self.energy = energy
         self.sample = self.off_source
         self.radius_deg = offset_deg[self.sample]
         self._weigh()
 
     def _weigh(self):
-        free = 1 - self.circles.covered_fraction(self.radius_deg)
+        free = 1 - self.excluded.covered_fraction(self.radius_deg)
         self.weight = 1 / np.maximum(free, MIN_FREE)
-        _, is_free = free_rows(self.inner_deg, self.outer_deg, self.circles)
+        _, is_free = free_rows(self.inner_deg, self.outer_deg, self.excluded)
         if is_free.all() or not is_free.any() or len(self.sample) == 0:
             return
         closed, rows = np.flatnonzero(~is_free), np.flatnonzero(is_free)

@@ -1,8 +1,7 @@
 """Events and known sources of a run in polar coordinates about its pointing."""
 
+import dataclasses
 import logging
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +17,7 @@ VIEW_CONTAINMENT = 0.99
 """The field of view ends at the offset that holds this part of the events."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class FieldOfView:
     """Events and known sources of a run in polar coordinates about its pointing.
 
@@ -36,6 +35,8 @@ class FieldOfView:
         The same in polar coordinates.
     offset_deg, azimuth_deg : `~numpy.ndarray`
         Places of the events, shape (n,).
+    seconds : `~numpy.ndarray`
+        Times of the events since the start of the first GTI, shape (n,).
     """
 
     run: Run
@@ -45,6 +46,7 @@ class FieldOfView:
     circles: Circles
     offset_deg: np.ndarray
     azimuth_deg: np.ndarray
+    seconds: np.ndarray
 
     @classmethod
     def from_run(cls, run, regions):
@@ -76,17 +78,23 @@ class FieldOfView:
         places = offset_azimuth(run.values("RA"), run.values("DEC"), *pointing_deg)
         ids = run.columns.get("EVENT_ID")
         ids = None if ids is None else np.asarray(ids)
-        return cls(run, run.values("ENERGY"), ids, list(regions), circles, *places)
+        columns = run.values("ENERGY"), ids
+        seconds = run.seconds - run.start_s
+        return cls(run, *columns, list(regions), circles, *places, seconds)
 
     @property
     def pointing_deg(self):
         """Right ascension and declination of the pointing."""
         return self.run.pointing.lon_deg, self.run.pointing.lat_deg
 
-    @cached_property
-    def seconds(self):
-        """Times of the events since the start of the first GTI, shape (n,)."""
-        return self.run.seconds - self.run.start_s
+    @property
+    def zenith_deg(self):
+        """Zenith angle of the pointing in the middle of the run; NaN without a site."""
+        run = self.run
+        if run.pointing.site is None:
+            return np.nan
+        middle_s = (run.gti_s[0].min() + run.gti_s[1].max()) / 2
+        return 90 - run.pointing.horizon(run.origin(middle_s))[1]
 
     def name(self, number):
         """Name of a source."""
@@ -168,9 +176,12 @@ class FieldOfView:
         -------
         change : `~gammapy_mimic.data.run.Change`
             What becomes of the events.
+        after : `FieldOfView`
+            The field after it.
         """
         place = from_offset_azimuth(offset_deg, azimuth_deg, *self.pointing_deg)
-        return Change(np.arange(len(self.offset_deg)), moved, *place)
+        change = Change(np.arange(len(self.offset_deg)), moved, *place)
+        return change, self._after(change, offset_deg, azimuth_deg)
 
     def replace(self, kept, copied, offset_deg, azimuth_deg, seconds):
         """Remove events, and add copies of events at new places and times.
@@ -191,6 +202,8 @@ class FieldOfView:
         change : `~gammapy_mimic.data.run.Change`
             What becomes of the events: they are in order of time if the old ones
             were.
+        after : `FieldOfView`
+            The field after it.
         """
         rows, new = np.concatenate([kept, copied]), len(kept) + np.arange(len(copied))
         if np.all(np.diff(self.seconds) >= 0):
@@ -200,4 +213,15 @@ class FieldOfView:
             place[order] = np.arange(len(order))
             rows, new = rows[order], place[new]
         place = from_offset_azimuth(offset_deg, azimuth_deg, *self.pointing_deg)
-        return Change(rows, new, *place, seconds)
+        change = Change(rows, new, *place, seconds)
+        return change, self._after(change, offset_deg, azimuth_deg)
+
+    def _after(self, change, offset_deg, azimuth_deg):
+        """Field after a change, whose new places are given in polar coordinates."""
+        names = ("energy_tev", "offset_deg", "azimuth_deg", "seconds")
+        columns = {name: getattr(self, name)[change.rows] for name in names}
+        columns["offset_deg"][change.moved] = offset_deg
+        columns["azimuth_deg"][change.moved] = azimuth_deg
+        if change.seconds is not None:
+            columns["seconds"][change.moved] = change.seconds
+        return dataclasses.replace(self, **columns)

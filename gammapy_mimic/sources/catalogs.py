@@ -23,8 +23,8 @@ import difflib
 import os
 import re
 from functools import lru_cache
-from importlib.resources import files
 from inspect import signature
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,15 @@ from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.io.files import error_context
 
-__all__ = ["BRIGHT", "CatalogSource", "check_tags", "look_up", "name_key", "read"]
+__all__ = [
+    "BRIGHT",
+    "CatalogSource",
+    "catalog_files",
+    "check_tags",
+    "look_up",
+    "name_key",
+    "read",
+]
 
 BRIGHT = "bright"
 """Tag of the table of bright sources that comes with this package."""
@@ -198,14 +206,34 @@ def _read(tag, folder):  # the folder only distinguishes cache entries
     return _corrected(sources) if tag == "gamma-cat" else sources
 
 
-def _read_from_disk(tag, folder):
+def catalog_files(tag):
+    """Files of a catalog.
+
+    Parameters
+    ----------
+    tag : str
+        Tag of one of gammapy's catalogs, or "bright".
+
+    Returns
+    -------
+    files : dict
+        Tag: path. For gamma-cat also that of the packaged table, which corrects it.
+    """
+    packaged = Path(__file__).with_name("bright_sources.ecsv")
+    if tag == BRIGHT:
+        return {BRIGHT: packaged}
     catalog_class = CATALOG_REGISTRY.get_cls(tag)
     path = make_path(signature(catalog_class).parameters["filename"].default)
+    return {tag: path} | ({BRIGHT: packaged} if tag == "gamma-cat" else {})
+
+
+def _read_from_disk(tag, folder):
+    path = catalog_files(tag)[tag]
     if not path.is_file():
         # astropy 6 would answer a missing ECSV file with a TypeError
         raise FileNotFoundError(f"{path} does not exist")
     with error_context(f"catalog {tag!r} in GAMMAPY_DATA = {folder}"):
-        return _read_gammapy(catalog_class())
+        return _read_gammapy(CATALOG_REGISTRY.get_cls(tag)())
 
 
 def _read_gammapy(catalog):
@@ -253,7 +281,7 @@ def _names(tag, folder):
 
 
 def _read_bright():
-    text = (files("gammapy_mimic.sources") / "bright_sources.ecsv").read_text("utf-8")
+    text = catalog_files(BRIGHT)[BRIGHT].read_text("utf-8")
     table = Table.read(text, format="ascii.ecsv")
     return tuple(
         CatalogSource(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
+from gammapy.data import Observation
 from gammapy.irf import FoVAlignment
 from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
@@ -43,7 +44,7 @@ class FieldChecks:
     gradients: Table
     samples: dict = field(repr=False)
 
-    def peek(self, figsize=(13, 3.8)):
+    def peek(self, figsize: tuple = (13, 3.8)) -> Figure:
         """Draw offset squared, azimuth and energy of both runs in a new figure."""
         figure = Figure(figsize=figsize, layout="constrained")
         for number, (name, samples) in enumerate(self.samples.items()):
@@ -66,7 +67,13 @@ class FieldChecks:
         return figure
 
 
-def field_checks(donor, mimic, *, offset_max=2 * u.deg, energy_range=None):
+def field_checks(
+    donor: Observation,
+    mimic: Observation,
+    *,
+    offset_max: u.Quantity = 2 * u.deg,
+    energy_range: u.Quantity | None = None,
+) -> FieldChecks:
     """Compare the fields of view of a donor and its mimic, in the camera.
 
     Without scrambling and cropping they are equal for ``alignment="altaz"``.

@@ -1,26 +1,35 @@
 """Data sets of runs, reduced by gammapy."""
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table, vstack
+from gammapy.data import Observation
 from gammapy.datasets import MapDataset
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
 
 from gammapy_mimic.data.compat import read_once
 
-__all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs"]
+__all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs", "stack_run"]
 
 ENERGY_EDGES = [0.5, 0.8, 1.3, 2.1, 3.4, 20] * u.TeV
 OFFSET_MAX = 2 * u.deg
+WIDTH, PIXEL = 5 * u.deg, 0.05 * u.deg
 
-OVERSAMPLING = 5
-"""Parts of an energy bin in which the background model is integrated.
+FINEST = 0.08
+"""Width in decades, at most, of the parts of an energy bin in which a run is reduced.
 
-gammapy takes a power law from edge to edge, which for bins as wide as half a decade
-is wrong by several per cent.
+gammapy takes the background model as one power law from edge to edge, which for bins
+as wide as half a decade is wrong by several per cent (in such parts by 0.2 %), and an
+energy threshold within a bin would cost all of it.
 """
 
 
-def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
+def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
     """Make counts and predicted background of one run.
 
     Parameters
@@ -31,12 +40,16 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
         Geometry with an energy axis.
     offset_max : `~astropy.coordinates.Angle`, optional
         Largest offset. Default is 2 deg.
+    background : bool, optional
+        Predict the background. Default is True; False for runs without a model.
 
     Returns
     -------
     dataset : `~gammapy.datasets.MapDataset`
-        Counts, background, and the safe mask: within the offset and above the energy
-        threshold of the run.
+        Counts and background, within the offset and above the energy threshold of the
+        run: of an energy bin in which that lies the part above it. The safe mask is
+        True where a bin has any such part. ``meta_table`` has the columns OBS_ID and
+        DONOR_OBS_ID (that of a run that is not a mimic is its own).
 
     Raises
     ------
@@ -45,45 +58,75 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX):
     """
     # errors name the file
     observation = read_once(observation)
-    if observation.bkg is None:
+    if background and observation.bkg is None:
         raise ValueError(
             f"Run {observation.obs_id} has no background model, with which counts "
-            "could be compared"
+            "could be compared; on_off and local_systematic(method='reflected') "
+            "need none"
         )
-    axis = geom.axes["energy"]
-    axis_true = MapAxis.from_energy_edges(axis.edges, name="energy_true")
-    empty = MapDataset.create(
-        geom, energy_axis_true=axis_true, name=f"{observation.obs_id}"
-    )
-    maker = MapDatasetMaker(
-        selection=["counts", "background"], background_oversampling=OVERSAMPLING
-    )
+    fine = geom.to_image().to_cube([_fine_axis(geom.axes["energy"])])
+    empty = MapDataset(counts=Map.from_geom(fine), name=f"{observation.obs_id}")
+    selection = ["counts", "background"] if background else ["counts"]
+    maker = MapDatasetMaker(selection=selection)
     safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=offset_max)
-    return safe.run(maker.run(empty, observation), observation)
+    found = safe.run(maker.run(empty, observation), observation)
+    dataset = found.resample_energy_axis(geom.axes["energy"], name=found.name)
+    dataset.meta_table = Table(
+        {"OBS_ID": [observation.obs_id], "DONOR_OBS_ID": [donor_of(observation)]}
+    )
+    return dataset
+
+
+def _fine_axis(axis):
+    """Split the bins of an energy axis into parts that are narrow enough."""
+    edges = np.log10(axis.edges.value)
+    parts = [
+        np.linspace(low, high, int(np.ceil((high - low) / FINEST)), endpoint=False)
+        for low, high in pairwise(edges)
+    ]
+    edges = 10 ** np.concatenate([*parts, edges[-1:]])
+    return MapAxis.from_energy_edges(edges, unit=axis.unit, name=axis.name)
+
+
+def donor_of(observation):
+    """OBS_ID of the donor of a mimic; of another run its own."""
+    return observation.events.table.meta.get("MIM_DON", observation.obs_id)
+
+
+def map_geometry(position, energy_edges=ENERGY_EDGES, width=WIDTH, binsz=PIXEL):
+    """Geometry with a position in the middle of a pixel."""
+    half = int(np.ceil((width / binsz).to_value("") / 2 - 0.5))
+    return WcsGeom.create(
+        skydir=position.icrs,
+        npix=2 * half + 1,
+        binsz=binsz,
+        axes=[MapAxis.from_energy_edges(energy_edges)],
+        proj="TAN",
+    )
 
 
 def reduce_runs(
-    observations,
-    position,
+    observations: Iterable[Observation],
+    position: SkyCoord,
     *,
-    energy_edges=ENERGY_EDGES,
-    width=5 * u.deg,
-    binsz=0.05 * u.deg,
-    offset_max=OFFSET_MAX,
-    exclusion=None,
-):
+    energy_edges: u.Quantity = ENERGY_EDGES,
+    width: u.Quantity = WIDTH,
+    binsz: u.Quantity = PIXEL,
+    offset_max: u.Quantity = OFFSET_MAX,
+    exclusion: Sequence | Map | None = None,
+) -> MapDataset:
     """Stack counts and predicted background of runs around a position.
 
     Parameters
     ----------
-    observations : `~gammapy.data.Observations`
-        Runs with background models, such as a mimic set.
+    observations : iterable of `~gammapy.data.Observation`
+        Runs with background models, such as a mimic set. One at a time is held.
     position : `~astropy.coordinates.SkyCoord`
-        Centre of the map.
+        Centre of the map, in the middle of a pixel.
     energy_edges : `~astropy.units.Quantity`, optional
         Edges of the energy bins. Default is 0.5, 0.8, 1.3, 2.1, 3.4, 20 TeV.
     width, binsz : `~astropy.coordinates.Angle`, optional
-        Width of the map and of a pixel. Default is 5 deg and 0.05 deg.
+        Width of the map, at least, and of a pixel. Default is 5 deg and 0.05 deg.
     offset_max : `~astropy.coordinates.Angle`, optional
         Largest offset from the pointing of a run. Default is 2 deg.
     exclusion : list of `~regions.SkyRegion` or `~gammapy.maps.Map`, optional
@@ -94,23 +137,46 @@ def reduce_runs(
     dataset : `~gammapy.datasets.MapDataset`
         Data set with ``counts``, ``background`` and ``mask_safe``. The background of
         each run is scaled to its counts outside of the exclusion regions.
+        ``meta_table`` has a row for each run, with OBS_ID and DONOR_OBS_ID.
+
+    Raises
+    ------
+    ValueError
+        If a run has no background model.
     """
-    geom = WcsGeom.create(
-        skydir=position.icrs,
-        width=width,
-        binsz=binsz,
-        axes=[MapAxis.from_energy_edges(energy_edges)],
-        proj="TAN",
-    )
-    axis_true = MapAxis.from_energy_edges(energy_edges, name="energy_true")
-    stacked = MapDataset.create(geom, energy_axis_true=axis_true, name="stacked")
-    fov = FoVBackgroundMaker(
-        method="scale", exclusion_mask=exclusion_mask(geom, exclusion)
-    )
+    geom = map_geometry(position, energy_edges, width, binsz)
+    stacked, mask = empty_stack(geom), exclusion_mask(geom, exclusion)
     for observation in observations:
-        dataset = reduce_run(observation, geom, offset_max=offset_max)
-        stacked.stack(fov.run(dataset))
+        stack_run(stacked, reduce_run(observation, geom, offset_max=offset_max), mask)
     return stacked
+
+
+def empty_stack(geom):
+    """Make a data set to which runs can be added by `stack_run`."""
+    maps = {name: Map.from_geom(geom) for name in ("counts", "background")}
+    mask = Map.from_geom(geom, data=False, dtype=bool)
+    return MapDataset(**maps, mask_safe=mask, name="stacked")
+
+
+def stack_run(stacked, dataset, mask):
+    """Add a run to a data set in place, with its background scaled to its counts.
+
+    Parameters
+    ----------
+    stacked : `~gammapy.datasets.MapDataset`
+        From `empty_stack`.
+    dataset : `~gammapy.datasets.MapDataset`
+        From `reduce_run`, in the same geometry.
+    mask : `~gammapy.maps.Map`
+        From `exclusion_mask`: counts outside of the regions give the scale.
+    """
+    rows = [stacked.meta_table, dataset.meta_table]
+    fov = FoVBackgroundMaker(method="scale", exclusion_mask=mask)
+    scaled = fov.run(dataset.copy(name=dataset.name))
+    # gammapy would make one row of all runs
+    scaled.meta_table = None
+    stacked.stack(scaled)
+    stacked.meta_table = vstack([it for it in rows if it is not None])
 
 
 def exclusion_mask(geom, exclusion):

@@ -1,30 +1,55 @@
 """How significances are distributed in a sky that should be empty."""
 
-import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from gammapy.data import Observation
 from gammapy.datasets import MapDataset
-from gammapy.estimators import ExcessMapEstimator
-from gammapy.makers import RingBackgroundMaker
 from gammapy.maps import Map
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.seeds import seed_sequence
-from gammapy_mimic.validation.reduction import exclusion_mask, reduce_runs
+from gammapy_mimic.io.arguments import RandomState
+from gammapy_mimic.validation.excess import ExcessMaps
+from gammapy_mimic.validation.reduction import reduce_runs
 
 __all__ = [
+    "GlobalSignificance",
     "SignificanceDistribution",
-    "TargetSignificance",
+    "empirical_p_value",
+    "global_significance",
     "significance_distribution",
-    "target_significance",
 ]
 
-METHODS = ("ring", "fov")
 EDGES = np.linspace(-6, 6, 61)
-RING = {"r_in": 0.5 * u.deg, "width": 0.3 * u.deg}
+
+
+def empirical_p_value(value: float, others: ArrayLike) -> float:
+    """Part of other experiments that reach a value, (k + 1) / (n + 1).
+
+    Parameters
+    ----------
+    value : float
+        Value, such as a significance.
+    others : `~numpy.ndarray`
+        Values of other experiments; NaN does not count.
+
+    Returns
+    -------
+    p_value : float
+        Never 0 (Davison & Hinkley 1997, Bootstrap Methods, section 4.2); NaN if the
+        value is.
+    """
+    others = np.asarray(others)[np.isfinite(others)]
+    if not np.isfinite(value):
+        return np.nan
+    return float((np.sum(others >= value) + 1) / (len(others) + 1))
 
 
 @dataclass(frozen=True)
@@ -41,18 +66,22 @@ class SignificanceDistribution:
         together, then of each energy bin.
     table : `~astropy.table.QTable`
         A row for each of them: ENERGY_MIN, ENERGY_MAX, N_PIXELS, MEAN, WIDTH (standard
-        deviation) and, if toys were made, MEAN_ERR, WIDTH_ERR (scatter from toy to
-        toy), TOY_MEAN, TOY_WIDTH (of pure Poisson counts), MEAN_CAL = MEAN - TOY_MEAN
-        and WIDTH_CAL = WIDTH / TOY_WIDTH, which is 1 where there are only Poisson
-        fluctuations, however few counts there are. Energy bins below the threshold
-        of all runs have no pixels, and nan.
+        deviation), MAX and, if toys were made, MEAN_ERR, WIDTH_ERR (scatter from toy
+        to toy), TOY_MEAN, TOY_WIDTH (of pure Poisson counts), MEAN_CAL = MEAN -
+        TOY_MEAN, WIDTH_CAL = WIDTH / TOY_WIDTH, which is 1 where there are only
+        Poisson fluctuations, however few counts there are, and MAX_P_VALUE, the part
+        of the toys whose largest significance reaches MAX, (k + 1) / (n + 1). Energy
+        bins below the threshold of all runs have no pixels, and nan.
+    toy_maxima : `~numpy.ndarray`
+        Largest significance of each toy, shape (n_toys, n_rows).
     """
 
     values: list = field(repr=False)
     table: QTable
     image: Map = field(repr=False)
+    toy_maxima: np.ndarray = field(repr=False)
 
-    def peek(self, figsize=(13, 4.5)):
+    def peek(self, figsize: tuple = (13, 4.5)) -> Figure:
         """Draw the map, and the histograms of all energies and of each energy bin.
 
         Parameters
@@ -67,9 +96,8 @@ class SignificanceDistribution:
         """
         figure = Figure(figsize=figsize, layout="constrained")
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
-        self.image.get_image_by_idx((0,)).plot(
-            ax=ax, fig=ax.figure, cmap="RdBu_r", vmin=-5, vmax=5
-        )
+        image = self.image.get_image_by_idx((0,))
+        image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
         figure.colorbar(ax.images[-1], ax=ax, label="Significance")
         self.plot(figure.add_subplot(132))
         bins = figure.add_subplot(133)
@@ -90,7 +118,7 @@ class SignificanceDistribution:
         bins.legend(fontsize="x-small", loc="lower center")
         return figure
 
-    def plot(self, ax=None, index=0):
+    def plot(self, ax: Axes | None = None, index: int = 0) -> Axes:
         """Draw the histogram with a normal distribution and the measured one.
 
         Parameters
@@ -128,16 +156,16 @@ def _gauss(x, mean, width):
 
 
 def significance_distribution(
-    data,
+    data: MapDataset | Iterable[Observation],
     *,
-    position=None,
-    exclusion=None,
-    method="ring",
-    correlation_radius=0.1 * u.deg,
-    ring=None,
-    n_toys=50,
-    random_state=0,
-):
+    position: SkyCoord | None = None,
+    exclusion: Sequence | Map | None = None,
+    method: str = "ring",
+    correlation_radius: u.Quantity = 0.1 * u.deg,
+    ring: dict | None = None,
+    n_toys: int = 50,
+    random_state: RandomState = 0,
+) -> SignificanceDistribution:
     """Significance of each pixel of a sky that should be empty.
 
     Parameters
@@ -181,205 +209,108 @@ def significance_distribution(
         if position is None:
             raise ValueError("position = None: runs need the centre of their map")
         data = reduce_runs(data, position, exclusion=exclusion)
-    analysis = _Analysis(data, exclusion, method, correlation_radius, ring)
-    values = analysis.significances(data.counts.data)
-    if len(values[0]) == 0:
+    procedure = ExcessMaps(data, exclusion, method, correlation_radius, ring)
+    maps = procedure.select(procedure.significances(data.counts.data))
+    if not np.isfinite(maps[0]).any():
         raise ValueError(
             "no pixel is left outside of the exclusion regions in which runs have "
             "counts and predicted background"
         )
     rng = np.random.default_rng(seed_sequence(random_state))
-    toys = []
-    for _ in range(n_toys):
-        toy = analysis.significances(rng.poisson(analysis.model))
-        toys.append([_moments(value) for value in toy])
-    image = analysis.maps(data.counts.data)[0]
-    image.data = np.where(analysis.used.any(axis=0), image.data, np.nan)
-    table = _table(analysis, values, np.array(toys))
-    return SignificanceDistribution(values, table, image)
+    parts = [_moments(it) for it in procedure.toys(n_toys, rng)]
+    toys = np.concatenate([np.zeros((3, 0, len(maps))), *parts], axis=1)
+    image = Map.from_geom(data.counts.geom.squash("energy"), data=maps[:1])
+    values = [it[np.isfinite(it)] for it in maps]
+    table = _table(procedure.energy_edges, values, _moments(maps), toys)
+    return SignificanceDistribution(values, table, image, toys[2])
 
 
-def _table(analysis, values, toys):
-    edges = analysis.energy_edges
+def _table(edges, values, moments, toys):
     table = QTable()
     table["ENERGY_MIN"] = np.append(edges[0], edges[:-1])
     table["ENERGY_MAX"] = np.append(edges[-1], edges[1:])
     table["N_PIXELS"] = [len(value) for value in values]
-    table["MEAN"], table["WIDTH"] = np.transpose([_moments(it) for it in values])
-    if len(toys):
+    table["MEAN"], table["WIDTH"], table["MAX"] = moments
+    if toys.shape[1]:
         for number, name in enumerate(("MEAN", "WIDTH")):
-            table[f"{name}_ERR"] = toys[:, :, number].std(axis=0)
-            table[f"TOY_{name}"] = toys[:, :, number].mean(axis=0)
+            table[f"{name}_ERR"] = toys[number].std(axis=0)
+            table[f"TOY_{name}"] = toys[number].mean(axis=0)
         table["MEAN_CAL"] = table["MEAN"] - table["TOY_MEAN"]
         table["WIDTH_CAL"] = table["WIDTH"] / table["TOY_WIDTH"]
+        pairs = zip(table["MAX"], toys[2].T, strict=True)
+        table["MAX_P_VALUE"] = [empirical_p_value(*pair) for pair in pairs]
     return table
 
 
-def _moments(values):
-    return (values.mean(), values.std()) if len(values) else (np.nan, np.nan)
-
-
-class _Analysis:
-    """Procedure that turns counts into significances, for data and toys alike."""
-
-    def __init__(self, dataset, exclusion, method, correlation_radius, ring):
-        if method not in METHODS:
-            raise ValueError(f"method = {method!r}: must be one of {METHODS}")
-        self.dataset, self.method = dataset, method
-        self.mask = exclusion_mask(dataset.counts.geom, exclusion)
-        self.energy_edges = dataset.counts.geom.axes["energy"].edges
-        self.ring = RingBackgroundMaker(
-            exclusion_mask=self.mask, **(RING if ring is None else ring)
-        )
-        edges = self.energy_edges
-        self.estimators = [
-            ExcessMapEstimator(
-                correlation_radius, energy_edges=bins, selection_optional=[]
-            )
-            for bins in (edges[[0, -1]], edges)
-        ]
-        self.used = dataset.mask_safe.data & self.mask.data
-        self.model = self._scaled(dataset.counts.data)
-
-    def _scaled(self, counts):
-        """Background scaled to the counts outside of the exclusion, by energy."""
-        background = self.dataset.background.data
-        axes = (1, 2)
-        total = np.where(self.used, background, 0).sum(axis=axes, keepdims=True)
-        found = np.where(self.used, counts, 0).sum(axis=axes, keepdims=True)
-        norm = np.divide(found, total, out=np.zeros(total.shape), where=total > 0)
-        return np.where(self.dataset.mask_safe.data, background * norm, 0)
-
-    def maps(self, counts):
-        """Significance maps of all energies together, and by energy."""
-        dataset = self.dataset.copy(name="significance")
-        dataset.counts.data = np.where(dataset.mask_safe.data, counts, 0).astype(float)
-        if self.method == "ring":
-            dataset = self.ring.run(dataset)
-        else:
-            dataset.background.data = self._scaled(counts)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            # pixels without counts or background: they come out as nan, and go
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return [it.run(dataset)["sqrt_ts"] for it in self.estimators]
-
-    def significances(self, counts):
-        """Significances of the pixels that are used."""
-        total, by_energy = (found.data for found in self.maps(counts))
-        used = [self.used.any(axis=0), *self.used]
-        return [
-            image[mask & np.isfinite(image)]
-            for image, mask in zip([*total, *by_energy], used, strict=True)
-        ]
+def _moments(maps):
+    """Mean, standard deviation and maximum of each map; NaN if it has no pixels."""
+    found, axes = np.isfinite(maps), (-2, -1)
+    number = found.sum(axis=axes)
+    values = np.where(found, maps, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = values.sum(axis=axes) / number
+        residual = np.where(found, values - mean[..., np.newaxis, np.newaxis], 0)
+        width = np.sqrt((residual**2).sum(axis=axes) / number)
+    largest = np.where(found, maps, -np.inf).max(axis=axes)
+    return np.array([mean, width, np.where(number > 0, largest, np.nan)])
 
 
 @dataclass(frozen=True)
-class TargetSignificance:
-    """Significance at one position in many mimic sets, and perhaps in the target.
+class GlobalSignificance:
+    """Largest significance of a map, with all places at which it could have been.
 
     Attributes
     ----------
-    mimics : `~numpy.ndarray`
-        Significance in each mimic set.
-    target : float or None
-        Significance in the target; None unless it was given.
-    p_value : float or None
-        Part of the mimic sets that reach the target, (n + 1) / (N + 1): never 0
-        (Davison & Hinkley 1997, Bootstrap Methods, section 4.2). Mimic sets without
-        data there (nan) do not count; nan for targets without data there.
-    p_value_error : float or None
-        Its binomial error.
+    maximum : float
+        Largest significance of the map, of all energies together.
+    position : `~astropy.coordinates.SkyCoord`
+        Where it is.
+    toy_maxima : `~numpy.ndarray`
+        Largest significance of each toy of the map: Poisson fluctuations alone.
+    mimic_maxima : `~numpy.ndarray`
+        Largest significance of the map of each mimic set: systematics included.
     """
 
-    mimics: np.ndarray
-    target: float | None = None
-
-    def plot(self, ax):
-        """Draw the mimic sets, and the target as a line if it was given.
-
-        Parameters
-        ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-
-        Returns
-        -------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        """
-        ax.hist(self.mimics, np.arange(-5, 5.5, 0.5), label="mimic sets")
-        if self.target is not None:
-            ax.axvline(self.target, color="C3", label=f"targets: {self.target:.1f}")
-        ax.set_xlabel("Significance at the position")
-        ax.set_ylabel("Mimic sets")
-        ax.legend()
-        return ax
-
-    def peek(self, figsize=(6, 3.5)):
-        """Draw the mimic sets, and the target if it was given, in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
-        self.plot(figure.add_subplot())
-        return figure
+    maximum: float
+    position: SkyCoord
+    toy_maxima: np.ndarray = field(repr=False)
+    mimic_maxima: np.ndarray
 
     @property
-    def p_value(self):
-        """Empirical p-value of the target."""
-        if self.target is None:
-            return None
-        if not np.isfinite(self.target):
-            return np.nan
-        return (np.sum(self.mimics >= self.target) + 1) / (self._number + 1)
+    def p_value(self) -> float:
+        """Global p-value by the toys, (k + 1) / (n + 1)."""
+        return empirical_p_value(self.maximum, self.toy_maxima)
 
     @property
-    def p_value_error(self):
-        """Binomial error of the p-value."""
-        if self.target is None:
-            return None
-        return np.sqrt(self.p_value * (1 - self.p_value) / (self._number + 1))
-
-    @property
-    def _number(self):
-        """Number of mimic sets with data at the position."""
-        return int(np.isfinite(self.mimics).sum())
+    def p_value_mimics(self) -> float:
+        """Global p-value by the mimic sets, (k + 1) / (n + 1)."""
+        return empirical_p_value(self.maximum, self.mimic_maxima)
 
 
-def target_significance(
-    mimics,
-    position,
-    *,
-    target=None,
-    on_radius=0.1 * u.deg,
-    exclusion=None,
-    method="ring",
-    ring=None,
-):
-    """Significance at a position in mimic sets, and in the target if it is given.
+def global_significance(
+    distribution: SignificanceDistribution,
+    mimics: Iterable[SignificanceDistribution] = (),
+) -> GlobalSignificance:
+    """Largest significance of a map against toys and mimic maps (look-elsewhere).
 
     Parameters
     ----------
-    mimics : list of `~gammapy.datasets.MapDataset`
-        One data set for each mimic set, see `reduce_runs`.
-    position : `~astropy.coordinates.SkyCoord`
-        Position.
-    target : `~gammapy.datasets.MapDataset`, optional
-        Data set of the target. Default is None: the analysis stays blind.
-    on_radius : `~astropy.coordinates.Angle`, optional
-        Radius of the circle in which counts are summed. Default is 0.1 deg.
-    exclusion, method, ring : optional
-        See `significance_distribution`.
+    distribution : `SignificanceDistribution`
+        Of the map, with toys.
+    mimics : sequence of `SignificanceDistribution`, optional
+        Of the mimic sets, made in the same way. Default is none.
 
     Returns
     -------
-    significance : `TargetSignificance`
-        Of all energies together.
+    significance : `GlobalSignificance`
+        Global significance.
     """
-    found = []
-    for dataset in [*mimics, *([] if target is None else [target])]:
-        analysis = _Analysis(dataset, exclusion, method, on_radius, ring)
-        total = analysis.maps(dataset.counts.data)[0]
-        found.append(
-            float(total.get_by_coord((position, total.geom.axes[0].center))[0])
-        )
-    if target is None:
-        return TargetSignificance(np.array(found))
-    return TargetSignificance(np.array(found[:-1]), found[-1])
+    image = distribution.image.get_image_by_idx((0,))
+    largest = np.unravel_index(np.nanargmax(image.data), image.data.shape)
+    position = image.geom.pix_to_coord(largest[::-1])
+    return GlobalSignificance(
+        float(image.data[largest]),
+        SkyCoord(*position, frame=image.geom.frame),
+        distribution.toy_maxima[:, 0],
+        np.array([float(it.table["MAX"][0]) for it in mimics]),
+    )

@@ -1,10 +1,14 @@
 """The two index tables of a data store."""
 
+import struct
+import zlib
+
 import numpy as np
 from astropy import units as u
-from astropy.table import MaskedColumn
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
 
-from gammapy_mimic.io.files import PRIMARY
+from gammapy_mimic.io.files import PRIMARY, error_context
 from gammapy_mimic.io.gadf import (
     CREATOR,
     hduclass_keywords,
@@ -14,7 +18,17 @@ from gammapy_mimic.io.gadf import (
 )
 from gammapy_mimic.io.tables import table_content
 
-__all__ = ["hdu_index", "index_rows", "obs_index"]
+__all__ = [
+    "hdu_index",
+    "index_rows",
+    "is_own_index",
+    "obs_index",
+    "read_rows",
+    "stored_gzip",
+]
+
+_BLOCK_SIZE = 65535
+"""Most bytes of a stored block (RFC 1951)."""
 
 # Columns of the observation index with their units: those which are always there ...
 REQUIRED = {
@@ -177,6 +191,86 @@ def obs_index(rows, obs_table=None):
     keywords |= reference_keywords(reference, header=runs[0])
     keywords |= {key: runs[0][key] for key in LOCATION}
     return _file(columns, keywords, name="OBS_INDEX")
+
+
+def is_own_index(path):
+    """Whether an index table was written by this package.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        File; ValueError if it cannot be read.
+
+    Returns
+    -------
+    is_own : bool
+        By its CREATOR.
+    """
+    with error_context(str(path)):
+        creator = str(fits.getheader(path, 1).get("CREATOR"))
+    return creator.split()[:1] == CREATOR.split()[:1]
+
+
+def read_rows(obs_path, hdu_path):
+    """Read the rows of a data store that this package wrote.
+
+    Parameters
+    ----------
+    obs_path, hdu_path : `~pathlib.Path`
+        Both index tables; ValueError if they cannot be read.
+
+    Returns
+    -------
+    rows : list of dict
+        As `index_rows` gives them.
+    obs_table : `~astropy.table.Table`
+        Observation index, with columns that were passed through.
+    """
+    with error_context(f"{obs_path.parent}, its index"):
+        with fits.open(obs_path) as obs_file, fits.open(hdu_path) as hdu_file:
+            obs_table, header = Table.read(obs_file[1]), obs_file[1].header
+            entries = _plain_rows(Table.read(hdu_file[1]))
+        shared = {name: header[name] for name in (*REFERENCE, *LOCATION)}
+        hdus = {}
+        for entry in entries:
+            hdus.setdefault(entry["OBS_ID"], []).append(entry)
+        rows = [
+            {"obs": shared | row, "hdus": hdus[row["OBS_ID"]]}
+            for row in _plain_rows(obs_table)
+        ]
+    return rows, obs_table
+
+
+def _plain_rows(table):
+    """Rows as dicts of plain values, without those that are masked or NaN."""
+    lists = [np.ma.asarray(table[name]).tolist() for name in table.colnames]
+    for values in zip(*lists, strict=True):
+        row = dict(zip(table.colnames, values, strict=True))
+        yield {k: v for k, v in row.items() if v is not None and v == v}
+
+
+def stored_gzip(content):
+    """Put a file into a gzip file as it is, which gives the same bytes everywhere.
+
+    What zlib makes of it depends on its version, and the header on that of Python.
+
+    Parameters
+    ----------
+    content : bytes
+        Content, not compressed.
+
+    Returns
+    -------
+    file : bytes
+        gzip file (RFC 1952) of stored blocks (RFC 1951, section 3.2.4).
+    """
+    # no flags, no time, system unknown
+    pieces = [b"\x1f\x8b\x08\x00", bytes(4), b"\x00\xff"]
+    for start in range(0, max(len(content), 1), _BLOCK_SIZE):
+        block = content[start : start + _BLOCK_SIZE]
+        is_last = start + _BLOCK_SIZE >= len(content)
+        pieces += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join([*pieces, struct.pack("<II", zlib.crc32(content), len(content))])
 
 
 def _in_reference(run, reference):

@@ -6,7 +6,8 @@ from gammapy.irf import FoVAlignment, ParametricPSF
 
 from gammapy_mimic.data import compat
 from gammapy_mimic.io.gadf import HDUDOC, HDUVERS
-from gammapy_mimic.io.tables import changed_header, read_cards, table_content
+from gammapy_mimic.io.header import changed_header, read_cards
+from gammapy_mimic.io.tables import table_content
 
 __all__ = ["OutputHDU", "irf_hdus"]
 

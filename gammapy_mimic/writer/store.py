@@ -1,27 +1,32 @@
 """Files of a data store, each written whole or not at all."""
 
 import collections.abc
-import gzip
 import itertools
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import vstack
 from gammapy.data import DataStore, Observation, ObservationTable
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.data.reading import checked_obs_id, quick_check
 from gammapy_mimic.io.arguments import PathLike
-from gammapy_mimic.io.files import PRIMARY, compress, error_context
-from gammapy_mimic.io.gadf import CREATOR, HDU_INDEX, OBS_INDEX
+from gammapy_mimic.io.files import PRIMARY, compress
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import atomic_write
-from gammapy_mimic.writer.events import run_hdus
-from gammapy_mimic.writer.index import hdu_index, index_rows, obs_index
+from gammapy_mimic.writer.events import WRITTEN, run_hdus
+from gammapy_mimic.writer.index import (
+    hdu_index,
+    index_rows,
+    is_own_index,
+    obs_index,
+    read_rows,
+    stored_gzip,
+)
 
 __all__ = ["MimicWriter", "write_datastore", "write_run"]
 
@@ -42,7 +47,8 @@ class MimicWriter:
     path : str or `~pathlib.Path`
         Folder of the store. It is made when the first file is written.
     overwrite : bool, optional
-        Whether existing files may be replaced. Default is False.
+        Whether existing files may be replaced: those that this package wrote, and from
+        which no observation is read. Default is False.
     compress : bool, optional
         Whether files are ``<OBS_ID>.fits.gz`` and not ``<OBS_ID>.fits``. They take
         half of the space and twice the time. Default is False.
@@ -82,9 +88,47 @@ class MimicWriter:
             if obs_id in seen:
                 raise _duplicate(obs_id)
             seen.add(obs_id)
-        paths = [self.path / OBS_INDEX, self.path / HDU_INDEX]
-        for path in [*paths, *map(self.file_path, seen)]:
+        self._check_index()
+        for path in map(self.file_path, seen):
+            self._check_file(path)
+
+    def is_own(self, path):
+        """Whether a file of a run may be replaced: whether this package wrote it.
+
+        Parameters
+        ----------
+        path : `~pathlib.Path`
+            File.
+
+        Returns
+        -------
+        is_own : bool
+            By the HISTORY of its events.
+        """
+        try:
+            history = fits.getheader(path, "EVENTS").get("HISTORY", "")
+        except (OSError, LookupError, ValueError, TypeError):
+            return False
+        return WRITTEN.rpartition(" ")[0] in str(history)
+
+    def _check_file(self, path):
+        """Raise an error for a file of a run that must not be replaced."""
+        _check_new(path, self.overwrite)
+        if path.is_file() and not self.is_own(path):
+            raise FileExistsError(
+                f"{path} was not written by this package and is not replaced; write to "
+                "another folder, or move it away"
+            )
+
+    def _check_index(self):
+        """Raise an error for an index that must not be replaced."""
+        for path in (self.path / OBS_INDEX, self.path / HDU_INDEX):
             _check_new(path, self.overwrite)
+            if path.exists() and not is_own_index(path):
+                raise FileExistsError(
+                    f"{path} was not written by this package and is not replaced; "
+                    "write to another folder"
+                )
 
     def write(self, observation: Observation) -> Any:
         """Write the file of one observation.
@@ -107,20 +151,28 @@ class MimicWriter:
         if obs_id in self._written:
             raise _duplicate(obs_id)
         path = self.file_path(obs_id)
-        _check_new(path, self.overwrite)
-        self._check_sources(observation, obs_id)
+        self._check_file(path)
+        self.check_sources(observation)
         size, *written = _write_run(observation, path, before=self._remove_index)
         self._written.add(obs_id)
         return index_rows(*written, file_name=path.name, size=size)
 
-    def _check_sources(self, observation, obs_id):
-        """Raise an error if what a run is to be read from has been overwritten."""
-        written = {self.file_path(other).resolve() for other in self._written}
+    def check_sources(self, observation):
+        """Raise an error if a run is read from a file that might be replaced.
+
+        Parameters
+        ----------
+        observation : `~gammapy.data.Observation`
+            Observation.
+        """
+        if not self.overwrite:
+            return
+        folder = self.path.resolve()
         for source in source_paths(observation):
-            if source.resolve() in written:
+            if source.resolve().is_relative_to(folder):
                 raise ValueError(
-                    f"OBS_ID {obs_id} is read from {source}, which has been replaced "
-                    "since; write to another folder"
+                    f"OBS_ID {observation.obs_id} is read from {source}, in the folder "
+                    "that is to be overwritten; write to another folder"
                 )
 
     def _remove_index(self):
@@ -128,9 +180,33 @@ class MimicWriter:
         for name in (OBS_INDEX, HDU_INDEX):
             (self.path / name).unlink(missing_ok=True)
 
+    def index_contents(
+        self, rows: Iterable[Any], *, obs_table: ObservationTable | None = None
+    ) -> dict[str, bytes]:
+        """Make both index files, without writing them.
+
+        Parameters
+        ----------
+        rows, obs_table
+            See `write_index`.
+
+        Returns
+        -------
+        contents : dict of str to bytes
+            Content for each name of a file.
+        """
+        rows = sorted(rows, key=lambda row: row["obs"]["OBS_ID"])
+        if not rows:
+            raise ValueError("No observations: there is nothing to write an index of")
+        for first, second in itertools.pairwise(rows):
+            if first["obs"]["OBS_ID"] == second["obs"]["OBS_ID"]:
+                raise _duplicate(first["obs"]["OBS_ID"])
+        tables = {OBS_INDEX: obs_index(rows, obs_table), HDU_INDEX: hdu_index(rows)}
+        return {name: stored_gzip(content) for name, content in tables.items()}
+
     def write_index(
         self, rows: Iterable[Any], *, obs_table: ObservationTable | None = None
-    ) -> DataStore:
+    ) -> None:
         """Write both index files, which makes the folder a data store.
 
         Parameters
@@ -141,18 +217,11 @@ class MimicWriter:
             Table whose further columns are passed through to the observation index,
             by OBS_ID. Default is None.
         """
-        rows = sorted(rows, key=lambda row: row["obs"]["OBS_ID"])
-        if not rows:
-            raise ValueError("No observations: there is nothing to write an index of")
-        for first, second in itertools.pairwise(rows):
-            if first["obs"]["OBS_ID"] == second["obs"]["OBS_ID"]:
-                raise _duplicate(first["obs"]["OBS_ID"])
-        contents = {OBS_INDEX: obs_index(rows, obs_table), HDU_INDEX: hdu_index(rows)}
-        for name in contents:
-            _check_new(self.path / name, self.overwrite)
+        contents = self.index_contents(rows, obs_table=obs_table)
+        self._check_index()
         self._remove_index()
         for name, content in contents.items():
-            _write_file(self.path / name, [gzip.compress(content, 9, mtime=0)])
+            _write_file(self.path / name, [content])
 
 
 def write_run(
@@ -247,10 +316,9 @@ def write_datastore(
     path : str or `~pathlib.Path`
         Folder, made if need be.
     overwrite : bool, optional
-        Whether a store that is there already is replaced. Then the index describes
-        exactly what this call has written, and files of a store written by this
-        package that the new index does not have are removed; other files stay.
-        Default is False.
+        Whether runs are added to a store that this package wrote, and its runs of the
+        same OBS_ID replaced. No file is removed: which runs and files of earlier calls
+        stay is logged. Default is False: there may be no store.
     compress : bool, optional
         Whether the files are compressed. Default is False.
     obs_table : `~gammapy.data.ObservationTable`, optional
@@ -270,8 +338,10 @@ def write_datastore(
     ValueError
         If an OBS_ID is duplicated or not an integer, or a run has no events, GTI,
         pointing or location.
+        With ``overwrite``, if one is still to be read from a file of the folder.
     FileExistsError
-        If files are there already and ``overwrite`` is False.
+        If files are there already and ``overwrite`` is False, or this package did not
+        write them.
 
     Examples
     --------
@@ -283,23 +353,40 @@ def write_datastore(
     writer = MimicWriter(path, overwrite=overwrite, compress=compress)
     known = isinstance(observations, collections.abc.Sequence)
     writer.check(map(quick_check, observations) if known else ())
-    old_files = _own_files(writer.path)
+    if known:
+        for observation in observations:
+            writer.check_sources(observation)
+    old_rows, obs_table = _earlier_rows(writer.path, obs_table)
     rows = [writer.write(observation) for observation in observations]
-    writer.write_index(rows, obs_table=obs_table)
-    for old in old_files - {writer.path / row["hdus"][0]["FILE_NAME"] for row in rows}:
-        old.unlink(missing_ok=True)
+    new = {row["obs"]["OBS_ID"] for row in rows}
+    kept = [row for row in old_rows if row["obs"]["OBS_ID"] not in new]
+    writer.write_index([*kept, *rows], obs_table=obs_table)
+    _log_earlier(writer.path, old_rows, kept, rows)
     return DataStore.from_dir(writer.path.resolve())
 
 
-def _own_files(folder):
-    """Files of runs that the index of a folder lists, if this package wrote it."""
-    path = folder / HDU_INDEX
-    if not path.exists():
-        return set()
-    with error_context(str(path)), fits.open(path) as hdus:
-        creator = str(hdus[1].header.get("CREATOR"))
-        names = set(Table.read(hdus[1])["FILE_NAME"])
-    if not creator.startswith(CREATOR.split()[0]):
-        return set()
-    own = re.compile(r"-?\d+\.fits(\.gz)?")
-    return {folder / str(name) for name in names if own.fullmatch(str(name))}
+def _earlier_rows(folder, obs_table):
+    """Rows of a store that is there, and the table of columns to pass through."""
+    paths = folder / OBS_INDEX, folder / HDU_INDEX
+    if not all(path.exists() for path in paths):
+        return [], obs_table
+    rows, earlier = read_rows(*paths)
+    tables = [table for table in (obs_table, earlier) if table is not None]
+    # of several rows of a run, the last one is taken
+    return rows, vstack(tables[::-1], metadata_conflicts="silent")
+
+
+def _log_earlier(folder, old_rows, kept, rows):
+    """Say what a store has of earlier calls."""
+    if kept:
+        ids = ", ".join(str(row["obs"]["OBS_ID"]) for row in kept)
+        log.warning("%s: runs of an earlier call stay in the store: %s", folder, ids)
+    names = {entry["FILE_NAME"] for row in (*kept, *rows) for entry in row["hdus"]}
+    left = {entry["FILE_NAME"] for row in old_rows for entry in row["hdus"]} - names
+    if left:
+        log.warning(
+            "%s: files that are no longer in the index stay: %s; remove them if you do "
+            "not need them",
+            folder,
+            ", ".join(sorted(left)),
+        )

@@ -642,7 +642,7 @@ CAMPAIGN_FILES = {
     "provenance: empty": (
         "provenance.yaml",
         change_bytes(lambda _: b""),
-        "no program, libraries, mimic_sets",
+        "no made_with, mimic_sets",
     ),
     "provenance: a list": (
         "provenance.yaml",
@@ -651,7 +651,7 @@ CAMPAIGN_FILES = {
     ),
     "provenance: flat": (
         "provenance.yaml",
-        change_bytes(lambda _: b"program: a\nlibraries: {}\nmimic_sets: {a: [1]}\n"),
+        change_bytes(lambda _: b"made_with: []\nmimic_sets: {a: [1]}\n"),
         "cannot be read",
     ),
     "mimic: missing": ("mimic_000/1.fits", lambda path: path.unlink(), "No such file"),

@@ -549,8 +549,11 @@ class TestSimulation:
             simulate_datastore(tmp_path, **options)
         assert everything(tmp_path) == before
         # not even with it: those files are not of this package
-        simulate_datastore(tmp_path, **options, overwrite=True)
-        assert (tmp_path / "run_1.fits").exists()
+        with pytest.raises(
+            FileExistsError, match=r"index\.fits\.gz was not written by"
+        ):
+            simulate_datastore(tmp_path, **options, overwrite=True)
+        assert everything(tmp_path) == before
 
     def test_a_broken_store(self, tmp_path, options):
         (tmp_path / "hdu-index.fits.gz").write_text("mine")

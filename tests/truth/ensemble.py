@@ -2,12 +2,11 @@
 
     python tests/truth/ensemble.py FOLDER [1d|3d]
 
-Without systematics pulls have width 1, TS follows chi-square, a source that was put in is
-found with its flux, and errors and limits cover. A background that is 5 % too high near
-the position is found as the flux it makes. Half an hour on two cores.
+Without systematics pulls have width 1, TS follows chi-square, a source that was put in
+is found with its flux, and errors and limits cover. A background that is 5 % too high
+near the position is found as the flux it makes. Half an hour on two cores.
 """
 
-# ruff: noqa: T201
 import copy
 import sys
 from pathlib import Path

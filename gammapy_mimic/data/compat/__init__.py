@@ -17,12 +17,14 @@ from gammapy_mimic.data.compat.parts import (
     irf_location,
     irf_with_keywords,
     irfs,
+    lacks_fov_alignment,
     lazy_run,
     livetime_fraction,
     mirrored,
     part,
     source_paths,
     to_observation,
+    with_fov_alignment,
 )
 from gammapy_mimic.data.compat.response import (
     background,
@@ -51,6 +53,7 @@ __all__ = [
     "irf_with_keywords",
     "irfs",
     "is_mirrored_by_gammapy",
+    "lacks_fov_alignment",
     "lazy_run",
     "livetime_fraction",
     "mirrored",
@@ -62,4 +65,5 @@ __all__ = [
     "source_paths",
     "to_gadf_alignment",
     "to_observation",
+    "with_fov_alignment",
 ]

@@ -13,7 +13,7 @@ from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data.compat.response import mirrored_background, to_gadf_alignment
 from gammapy_mimic.data.header import events_header
-from gammapy_mimic.io.files import SourceHDU, error_context, fits_file, table_hdu
+from gammapy_mimic.io.files import SourceHDU, error_context, fits_file
 
 __all__ = ["FileLocation", "LazyLocation", "open_run", "read_once"]
 
@@ -74,7 +74,12 @@ class FileLocation(HDULocation):
             HDU, without the ``keywords``. KeyError if the file has none of this name.
         """
         hdu = self.source()
-        return mirrored_background(hdu) if self.is_mirrored else hdu
+        if not self.is_mirrored:
+            return hdu
+        # of a target that many donors mimic only once
+        if "mirrored" not in vars(hdu):
+            hdu.mirrored = mirrored_background(hdu)
+        return hdu.mirrored
 
     def _convert(self, hdu):
         if self.hdu_class == "pointing":
@@ -129,8 +134,7 @@ class LazyLocation(FileLocation):
                 content = self.run.gti_content(header)
             else:
                 content = self.run.events_content(header)
-            hdu = table_hdu(content)
-            self.loaded = self._convert(SourceHDU(hdu.header, *content))
+            self.loaded = self._convert(SourceHDU.from_content(content))
         return self.loaded
 
 

@@ -19,7 +19,6 @@ from gammapy_mimic.data.compat.response import (
     to_gadf_alignment,
 )
 from gammapy_mimic.io.files import error_context
-from gammapy_mimic.io.tables import read_cards
 
 __all__ = [
     "IRFS",
@@ -32,12 +31,14 @@ __all__ = [
     "irf_location",
     "irf_with_keywords",
     "irfs",
+    "lacks_fov_alignment",
     "lazy_run",
     "livetime_fraction",
     "mirrored",
     "part",
     "source_paths",
     "to_observation",
+    "with_fov_alignment",
 ]
 
 IRFS = ("aeff", "edisp", "psf", "bkg", "rad_max")
@@ -228,7 +229,7 @@ def irf_keywords(observation, name):
     """
     held = irf(observation, name)
     if isinstance(held, FileLocation):
-        return read_cards(held.source().header) | held.keywords
+        return held.source().cards | held.keywords
     return None if held is None else held.meta or {}
 
 
@@ -284,6 +285,54 @@ def background_alignment(observation):
         return FoVAlignment(irf_keywords(observation, "bkg").get("FOVALIGN", "RADEC"))
 
 
+def lacks_fov_alignment(observation):
+    """Whether nothing says how the background model of a run is aligned.
+
+    gammapy takes such a model as aligned with RA/Dec.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation, whose background model is not loaded.
+
+    Returns
+    -------
+    is_lacking : bool
+        True for a Background3D without FOVALIGN, unless it was made in memory with
+        another alignment than gammapy's default. False without a model, for a
+        Background2D, and where gammapy mirrors the model of H.E.S.S. data.
+    """
+    if background_alignment(observation) != FoVAlignment.RADEC:
+        return False
+    location = irf_location(observation, "bkg")
+    if location is not None and location.is_mirrored:
+        return False
+    return "FOVALIGN" not in irf_keywords(observation, "bkg")
+
+
+def with_fov_alignment(observation, alignment):
+    """Run whose background model says how it is aligned.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation with a Background3D, which is not loaded; not changed.
+    alignment : `~gammapy.irf.FoVAlignment`
+        Alignment.
+
+    Returns
+    -------
+    new : `~gammapy.data.Observation`
+        Copy.
+    """
+    bkg = irf_with_keywords(irf(observation, "bkg"), {"FOVALIGN": alignment.value})
+    new = copy.copy(observation)
+    if not isinstance(bkg, HDULocation):
+        bkg._fov_alignment = alignment
+    new.bkg = bkg
+    return new
+
+
 def mirrored(observation):
     """Background model that is mirrored by gammapy, in an alignment that GADF knows.
 
@@ -331,7 +380,7 @@ def events_header(observation):
         loaded = location.loaded
         return location.run.header if loaded is None else loaded.table.meta
     try:
-        return read_cards(FileLocation.from_location(location).source().header)
+        return FileLocation.from_location(location).source().cards
     except KeyError:
         return {}
 

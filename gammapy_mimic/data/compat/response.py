@@ -7,7 +7,8 @@ from gammapy.irf import Background3D, FoVAlignment
 from gammapy.irf.io import IRF_DL3_HDU_SPECIFICATION
 from gammapy.maps import MapAxis
 
-from gammapy_mimic.io.files import BLOCK, SourceHDU
+from gammapy_mimic.io.files import SourceHDU
+from gammapy_mimic.io.header import BLOCK, changed_header
 
 __all__ = [
     "background",
@@ -136,10 +137,10 @@ def mirrored_background(hdu):
     cube[:] = cube[:, ::-1].copy()
     low, high = (table.data[f"DETX_{end}"][0] for end in ("LO", "HI"))
     low[:], high[:] = -high[::-1], -low[::-1]
-    table.header["FOVALIGN"] = "RADEC"
-    content = table.header.tostring().encode("ascii"), table.data.tobytes()
-    padding = bytes(-len(content[1]) % BLOCK)
-    return SourceHDU(table.header, content[0], content[1] + padding)
+    data = table.data.tobytes()
+    padding = bytes(-len(data) % BLOCK)
+    header = changed_header(hdu.header, {"FOVALIGN": "RADEC"})
+    return SourceHDU.from_content((header, data + padding))
 
 
 def rad_max_table(observation):

@@ -1,0 +1,109 @@
+"""The pairs of a campaign: those that are there are kept until somebody asks."""
+
+import logging
+
+import numpy as np
+
+from gammapy_mimic.campaign.reading import read_pairs
+from gammapy_mimic.config import ConfigError
+
+__all__ = ["choose_pairs"]
+
+log = logging.getLogger(__name__)
+
+_MAX_NAMED = 5
+
+
+def choose_pairs(folder, found, *, rematch=False):
+    """Choose between the pairs of an earlier call and those of today.
+
+    Parameters
+    ----------
+    folder : `~gammapy_mimic.campaign.folder.CampaignFolder`
+        Folder of the campaign.
+    found : `~gammapy_mimic.matching.PairTable`
+        Pairs as they are matched now: runs may have been added.
+    rematch : bool, optional
+        Whether those of today are to be taken. Default is False.
+
+    Returns
+    -------
+    pairs : `~gammapy_mimic.matching.PairTable`
+        Pairs to be made. Differences are logged.
+
+    Raises
+    ------
+    ConfigError
+        If the earlier ones cannot be read any more, or their runs are gone.
+    """
+    path = folder.path / "pairs.ecsv"
+    if not path.exists():
+        return found
+    try:
+        if folder.files.is_changed(path):
+            raise ValueError(f"{path} is not as it was written")
+        kept = read_pairs(path)
+    except ValueError as error:
+        if rematch:
+            return found
+        advice = "rematch (--rematch) makes new pairs"
+        raise ConfigError([f"{error}: {advice}"]) from error
+    changes = _changes(kept, found)
+    if not changes:
+        return found
+    shown = "; ".join(changes[:_MAX_NAMED]) + ("; ..." if changes[_MAX_NAMED:] else "")
+    if rematch:
+        log.warning("%s: %d pairs change: %s", path, len(changes), shown)
+        return found
+    _check_runs(kept, found, path)
+    log.warning(
+        "%s is kept. Matched again, as rematch (--rematch) does, %d pairs would "
+        "change: %s",
+        path,
+        len(changes),
+        shown,
+    )
+    return kept
+
+
+def _changes(old, new):
+    """Lines about targets whose donors differ."""
+    old, new = _donors(old), _donors(new)
+    return [
+        f"mimic_{mimic_set:03d}, run {target}: "
+        f"{_names(old.get((mimic_set, target)))}, now "
+        f"{_names(new.get((mimic_set, target)))}"
+        for mimic_set, target in sorted({*old, *new})
+        if old.get((mimic_set, target)) != new.get((mimic_set, target))
+    ]
+
+
+def _names(donors):
+    return "donor " + ", ".join(map(str, donors)) if donors else "no donor"
+
+
+def _donors(pairs):
+    """Donors for each set and target that has any."""
+    obs_ids = np.ma.asarray(pairs["DONOR_OBS_ID"])
+    donors = {}
+    for row in np.flatnonzero(~np.ma.getmaskarray(obs_ids)):
+        key = int(pairs["MIMIC_SET"][row]), int(pairs["TARGET_OBS_ID"][row])
+        donors.setdefault(key, []).append(int(obs_ids[row]))
+    return donors
+
+
+def _check_runs(kept, found, path):
+    """Raise an error if runs of pairs are no longer among those that are chosen."""
+    pairs = _donors(kept)
+    donors = {donor for of_target in pairs.values() for donor in of_target}
+    used = {"targets": {target for _, target in pairs}, "donors": donors}
+    for side, obs_ids in used.items():
+        gone = sorted(obs_ids - {int(it) for it in getattr(found, side)["OBS_ID"]})
+        if gone:
+            names = ", ".join(map(str, gone))
+            raise ConfigError(
+                [
+                    f"{path}: runs {names} are no longer among the {side}; rematch "
+                    "(--rematch) makes new pairs, or take another mimic.outdir"
+                ]
+            )
