@@ -25,6 +25,7 @@ from gammapy_mimic.analysis.steps import asked_steps
 from gammapy_mimic.analysis.truth import Truth
 from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_runs
 from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.records import checksum, read_record
@@ -70,7 +71,10 @@ def analyse_campaign(
     work = _Work(config, function=function, models=models)
     if n_jobs > 1:
         _check_picklable(function)
-    with work.folder.lock(only):
+    with (
+        work.folder.lock(only),
+        interrupts_between_mimics(backend) as interrupts,
+    ):
         work.remove_temporary(only)
         tasks = list(work.tasks(only, unblind))
         unfinished = [it for it in tasks if overwrite or not _is_done(it)]
@@ -82,7 +86,7 @@ def analyse_campaign(
             closing(run_tasks(analyse_set, iter(unfinished), n_jobs, backend)) as done,
         ):
             bar.update(len(tasks) - len(unfinished))
-            for _ in done:
+            for _ in interrupts.between(done):
                 bar.update(1)
         with work.folder.provenance_lock():
             ensemble = work.ensemble(unblind)

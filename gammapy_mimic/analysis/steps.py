@@ -223,7 +223,7 @@ def _sparse(datasets):
     seen in the off region, and has a kink at zero.
     """
     number = sum(
-        np.sum(it.mask & (it.counts_off.data == 0)) if it.mask is not None else 0
+        np.sum(it.mask.data & (it.counts_off.data == 0)) if it.mask is not None else 0
         for it in datasets
         if it.stat_type == "wstat" and it.counts_off is not None
     )
