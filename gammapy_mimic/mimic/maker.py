@@ -92,7 +92,7 @@ class MimicMaker(Maker):
     ValueError
         If an option has none of its values.
     TypeError
-        If ``scrambler`` has no ``run``, or ``random_state`` is no seed.
+        If ``scrambler`` has no ``run``, or ``random_state`` is not a valid seed.
 
     Notes
     -----
