@@ -249,15 +249,7 @@ def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
     metavar="MODULE:NAME",
     help="Call this function for each set, instead of gammapy's steps.",
 )
-def analyse(
-    file: str,
-    n_jobs: int,
-    parallel_backend: str,
-    only: int | None,
-    unblind: bool,
-    overwrite: bool,
-    function: str | None,
-) -> None:
+def analyse(file, n_jobs, only, function, **options):
     """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
 
     What is done is kept. The targets are not looked at, unless you say --unblind.
@@ -268,13 +260,11 @@ def analyse(
 
     campaign = _run(MimicCampaign.from_yaml, file)
     _check_only(only, file, campaign)
-    options = {"parallel_backend": parallel_backend, "only": only}
-    options |= {"unblind": unblind, "overwrite": overwrite}
+    options |= {"n_jobs": n_jobs, "only": only, "file": file}
     if function is None:
-        found = _run(campaign.analyse, n_jobs, file=file, **options)
+        found = _run(campaign.analyse, **options)
     else:
-        measure = _run(load_function, function)
-        found = _run(campaign.map, measure, n_jobs, file=file, **options)
+        found = _run(campaign.map, _run(load_function, function), **options)
     click.echo(found.summary())
     click.echo(f"Wrote {campaign.config.mimic.outdir}/analysis/ensemble.ecsv")
     if found.failed:
