@@ -245,9 +245,7 @@ def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
 @click.option("--unblind", is_flag=True, help="Analyse the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Analyse again what is there.")
 @click.option(
-    "--function",
-    metavar="MODULE:NAME",
-    help="Call this function for each set, instead of gammapy's steps.",
+    "--function", metavar="MODULE:NAME", help="Call this, not gammapy's steps."
 )
 def analyse(file, n_jobs, only, function, **options):
     """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
