@@ -71,11 +71,7 @@ mimic:
     random_state: 42
     outdir: mimics
     # compress: false
-
-    # analyse:                  # your analysis of each mimic set; default: all steps
-    #     steps: [datasets, fit, flux-points]   # that this file has settings for
-    #     free: [index]         # fitted besides the amplitudes
-    #     inject: {models: source.yaml, scales: [0.5, 1, 2]}
+    # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """
 
 
