@@ -83,7 +83,7 @@ class MimicCampaign(CampaignAnalyses):
         if not isinstance(config, MimicAnalysisConfig):
             raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
         self.config = config
-        self._source = None
+        self._source: Path | None = None
 
     @classmethod
     def from_yaml(cls, path: PathLike) -> Self:
