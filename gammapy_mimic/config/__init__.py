@@ -14,6 +14,7 @@ from gammapy_mimic.config.models import (
     MimicConfig,
     ScrambleConfig,
     SourceConfig,
+    analysis_matcher,
 )
 from gammapy_mimic.config.paths import expand
 from gammapy_mimic.config.template import template
@@ -28,6 +29,7 @@ __all__ = [
     "MimicConfig",
     "ScrambleConfig",
     "SourceConfig",
+    "analysis_matcher",
     "expand",
     "template",
 ]
