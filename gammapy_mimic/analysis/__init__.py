@@ -11,13 +11,14 @@ from gammapy_mimic.analysis.ensemble import Ensemble
 from gammapy_mimic.analysis.injection import inject
 from gammapy_mimic.analysis.limits import recovery, sensitivity, upper_limits
 from gammapy_mimic.analysis.mimic_analysis import MimicAnalysis
-<<<<<<< HEAD
 from gammapy_mimic.analysis.models import free_amplitudes
+from gammapy_mimic.analysis.on_off_maker import MimicOnOffMaker
 from gammapy_mimic.analysis.scatter import set_scatter
 
 __all__ = [
     "Ensemble",
     "MimicAnalysis",
+    "MimicOnOffMaker",
     "free_amplitudes",
     "inject",
     "recovery",
@@ -25,8 +26,3 @@ __all__ = [
     "set_scatter",
     "upper_limits",
 ]
-=======
-from gammapy_mimic.analysis.on_off_maker import MimicOnOffMaker
-
-__all__ = ["MimicAnalysis", "MimicOnOffMaker"]
->>>>>>> main
