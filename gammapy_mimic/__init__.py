@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AnnulusScrambler": "scramble",
     "DonorMatcher": "matching",
+    "Ensemble": "analysis",
     "LocationFaker": "location_faker",
     "MimicAnalysis": "analysis",
     "MimicCampaign": "campaign",
@@ -29,6 +30,7 @@ _PUBLIC = {
 __all__ = [
     "AnnulusScrambler",
     "DonorMatcher",
+    "Ensemble",
     "LocationFaker",
     "MimicAnalysis",
     "MimicCampaign",

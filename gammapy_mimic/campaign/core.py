@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from gammapy.data import DataStore, Observations
 
+from gammapy_mimic.campaign.analyses import CampaignAnalyses
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.inputs import source_files
@@ -49,7 +50,7 @@ _ANALYSIS_HEADER = """\
 """
 
 
-class MimicCampaign:
+class MimicCampaign(CampaignAnalyses):
     """Mimic data sets of a list of targets.
 
     For each mimic set there is a folder with a data store and a gammapy
@@ -309,7 +310,7 @@ class _Work:
         self._read_pairs()
         self._runs, self._checksums, self._analyses = {}, {}, {}
         self._settings_text = config.mimic.model_dump_json(
-            exclude={"outdir", "n_mimics", "match", "donors"}
+            exclude={"outdir", "n_mimics", "match", "donors", "analyse"}
         )
         self._source_files = source_files(config.mimic)
         self._kept = self._outdated = 0

@@ -29,6 +29,7 @@ from pydantic import (
 )
 from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
+from gammapy_mimic.config.analyse import AnalyseConfig
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
 from gammapy_mimic.config.paths import RawPath, RawPaths, expand
 from gammapy_mimic.config.types import (
@@ -260,6 +261,8 @@ allow_other_telescope
         Folder for the results.
     compress : bool
         Whether event files are compressed.
+    analyse : `~gammapy_mimic.config.AnalyseConfig`
+        The analysis of each mimic set.
     """
 
     donors: DonorsConfig = DonorsConfig()
@@ -279,6 +282,7 @@ allow_other_telescope
     random_state: Annotated[StrictInt, Field(ge=0)] = 0
     outdir: RawPath = Path("mimics")
     compress: StrictBool = False
+    analyse: AnalyseConfig = AnalyseConfig()
 
     def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the `~gammapy_mimic.DonorMatcher`.

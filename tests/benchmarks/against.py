@@ -41,7 +41,12 @@ def seconds(checkout, number):
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     command = [sys.executable, "-c", CODE, str(number)]
     found = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
+        command,
+        env=environment,
+        cwd=checkout,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return [float(line) for line in found.stdout.split()]
 
