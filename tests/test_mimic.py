@@ -727,6 +727,31 @@ def test_runs_of_pairs_in_lists_and_dicts():
             maker.run_pairs(wrong, runs, [(3, 4)])
 
 
+def test_sources_of_donors_are_warned_of_once(caplog):
+    target, donor = (make_run("full", obs_id=k, n_events=20) for k in (1, 2))
+    # the Crab Nebula is 0.5 deg from the pointing of both; the target is of Field 1
+    maker = MimicMaker()
+    for _ in range(2):
+        maker.run(target, donor)
+    texts = [it.message for it in caplog.records if it.message.startswith("donor 2")]
+    own = "donor 2: the target's own object Field 1 lies 0.50 deg from its pointing"
+    assert [text[: len(own)] for text in texts] == [own]
+
+    # another object: only the catalogued source is left
+    caplog.clear()
+    elsewhere = make_run("full", obs_id=3, pointing=sky(10, 21), n_events=20)
+    MimicMaker().run(elsewhere, donor)
+    (text,) = [it.message for it in caplog.records]
+    assert "donor 2: Crab" in text
+    assert "keep_away: [Crab" in text
+
+    caplog.clear()
+    MimicMaker(scrambler=AnnulusScrambler(["Crab"])).run(elsewhere, donor)
+    MimicMaker().run(donor, elsewhere)
+    MimicMaker().run(donor, donor)
+    assert not [it for it in caplog.records if it.message.startswith("donor")]
+
+
 @pytest.mark.parametrize("collection", [list, Observations])
 def test_runs_of_equal_ids_are_refused(collection):
     # halves of a run, as select_time makes them, have its OBS_ID

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import EarthLocation
+from astropy.table import Table
 from gammapy.data import Observation
 
 from gammapy_mimic.data import read_run
 from gammapy_mimic.data.gti import overlap
+from gammapy_mimic.matching.warn import source_warnings
 from gammapy_mimic.sky.location import geodetic_site
 
-__all__ = ["check_is_run", "check_pair", "read_donor", "read_pair"]
+__all__ = ["check_is_run", "check_pair", "read_donor", "read_pair", "sources_of_pair"]
 
 _FIRST_MJD, _LAST_MJD = 30_000, 100_000
 """From 1941 to 2132: ERFA knows the sky then."""
@@ -140,3 +142,35 @@ def _check_telescopes(target, donor):
             f"donor run {donor.obs_id} was taken {distance.to('km'):.0f} away from "
             f"target run {target.obs_id}: {advice}"
         )
+
+
+def sources_of_pair(target, donor, scrambled):
+    """Warn of a donor that holds the target's object or a bright source.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy_mimic.data.run.Run`
+        The two runs. Nothing is said in drift mode, or if they are the same run.
+    scrambled : list of `~regions.CircleSkyRegion`
+        Sources that are scrambled in the donor.
+
+    Returns
+    -------
+    warnings : list of str
+        As of `~gammapy_mimic.matching.warn.source_warnings`, by the packaged table.
+    """
+    if donor.pointing.drifts or target.obs_id == donor.obs_id:
+        return []
+    pointing = {"RA_PNT": donor.pointing.lon_deg, "DEC_PNT": donor.pointing.lat_deg}
+    aim = {"OBJECT": str(target.header.get("OBJECT", ""))}
+    for key in ("RA_OBJ", "DEC_OBJ"):
+        value = target.header.get(key)
+        aim[key] = float(value) if isinstance(value, int | float) else np.nan
+    runs = {
+        "targets": Table([{"OBS_ID": target.obs_id, **aim}]),
+        "donors": Table([{"OBS_ID": donor.obs_id, **pointing}]),
+    }
+    chosen = {"row": np.zeros(1, dtype=int), "column": np.zeros(1, dtype=int)}
+    return source_warnings(
+        runs, chosen, catalogs=("bright",), scrambled=lambda _: scrambled
+    )

@@ -20,7 +20,13 @@ from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.gadf import same_reference, seconds_since
 from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.mimic.background import state_alignment, turn_background
-from gammapy_mimic.mimic.inputs import check_is_run, check_pair, read_donor, read_pair
+from gammapy_mimic.mimic.inputs import (
+    check_is_run,
+    check_pair,
+    read_donor,
+    read_pair,
+    sources_of_pair,
+)
 from gammapy_mimic.mimic.lookup import RunsById
 from gammapy_mimic.mimic.provenance import mimic_header
 from gammapy_mimic.sky.location import parse_location
@@ -196,6 +202,8 @@ class MimicMaker(Maker):
             allow_other_telescope=self.allow_other_telescope,
         )
         self._check_trust(target_run, run)
+        for text in sources_of_pair(target_run, run, self._scrambled(donor)):
+            self._warn(text)
         file_times = false_times(run)
         is_near = near_good_time(run.gti_s, run.seconds)
         if not is_near.all():
@@ -391,6 +399,11 @@ list or dict of `~gammapy.data.Observation`
         if text not in self.reported:
             self.reported.add(text)
             log.warning(text)
+
+    def _scrambled(self, donor):
+        """Give the sources that are scrambled in a donor, as far as that is known."""
+        sources = getattr(self.scrambler, "sources", None)
+        return list(sources(donor)) if callable(sources) else []
 
     def _scramble(self, donor, seed):
         if self.scrambler is None:
