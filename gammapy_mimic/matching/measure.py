@@ -162,7 +162,11 @@ class Measurement:
 
     def _area(self, aeff):
         energy = np.sqrt(self.edges[:-1] * self.edges[1:]) * u.TeV
-        area = aeff.evaluate(energy_true=energy[:, np.newaxis], offset=OFFSETS)
+        axis = aeff.axes["offset"]
+        # files of one offset, such as MAGIC's, hold for that alone
+        offset = OFFSETS if axis.nbin > 1 else axis.center
+        area = aeff.evaluate(energy_true=energy[:, np.newaxis], offset=offset)
+        area = np.broadcast_to(area, (len(energy), len(OFFSETS)), subok=True)
         # four digits are enough, and keep the tables of pairs small
         return _rounded(area.to_value("m2"), 4)
 
