@@ -53,8 +53,8 @@ def main(log_level):
     """Mimic observations: background runs in the field of view of a target.
 
     A session: "init" writes a configuration, "pairs" shows which donors there are,
-    "run" makes the mimics, "check" validates them, "report" summarises the results.
-    "demo" needs no input.
+    "run" makes the mimics, "check" validates them, "analyse" does with each set what
+    you do with the targets, "report" summarises the results. "demo" needs no input.
 
     \b
     Exit codes: 0 all is well; 1 something is missing, broken or failed;
@@ -115,6 +115,22 @@ def demo(out, random_state, datastore, targets, donors, overwrite):
 
 
 CONFIG_FILE = click.Path(exists=True, dir_okay=False)
+PROCESSES = click.option(
+    "-j",
+    "--n-jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of processes.",
+)
+BACKEND = click.option(
+    "--parallel-backend",
+    "--backend",
+    default="multiprocessing",
+    show_default=True,
+    type=click.Choice(["multiprocessing", "ray"]),
+    help="How processes are run; ray also on several machines.",
+)
 
 
 @main.command()
@@ -181,22 +197,8 @@ def pairs(file, why, write, plot):
 
 @main.command()
 @click.argument("file", type=CONFIG_FILE)
-@click.option(
-    "-j",
-    "--n-jobs",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Number of processes.",
-)
-@click.option(
-    "--parallel-backend",
-    "--backend",
-    default="multiprocessing",
-    show_default=True,
-    type=click.Choice(["multiprocessing", "ray"]),
-    help="How processes are run; ray also on several machines.",
-)
+@PROCESSES
+@BACKEND
 @click.option("--overwrite", is_flag=True, help="Make everything again.")
 @click.option(
     "--only", type=click.IntRange(min=0), help="Make only this mimic set, from 0."
@@ -219,9 +221,7 @@ def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
     from gammapy_mimic.campaign import MimicCampaign
 
     campaign = _run(MimicCampaign.from_yaml, file)
-    number = campaign.config.mimic.n_mimics
-    if only is not None and only >= number:
-        raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
+    _check_only(only, file, campaign)
     with _no_warning_of_missing_donors():
         result = _run(
             campaign.run,
@@ -234,6 +234,38 @@ def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
         )
     click.echo(result.summary())
     if not result.complete:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("file", type=CONFIG_FILE)
+@PROCESSES
+@BACKEND
+@click.option("--only", type=click.IntRange(min=0), help="Analyse only this set.")
+@click.option("--unblind", is_flag=True, help="Analyse the targets themselves, too.")
+@click.option("--overwrite", is_flag=True, help="Analyse again what is there.")
+@click.option(
+    "--function", metavar="MODULE:NAME", help="Call this, not gammapy's steps."
+)
+def analyse(file, n_jobs, only, function, **options):
+    """Analyse each mimic set of FILE as the targets, with gammapy's own steps.
+
+    What is done is kept. The targets are not looked at, unless you say --unblind.
+    """
+    _set_up()
+    from gammapy_mimic.analysis.worker import load_function
+    from gammapy_mimic.campaign import MimicCampaign
+
+    campaign = _run(MimicCampaign.from_yaml, file)
+    _check_only(only, file, campaign)
+    options |= {"n_jobs": n_jobs, "only": only, "file": file}
+    if function is None:
+        found = _run(campaign.analyse, **options)
+    else:
+        found = _run(campaign.map, _run(load_function, function), **options)
+    click.echo(found.summary())
+    click.echo(f"Wrote {campaign.config.mimic.outdir}/analysis/ensemble.ecsv")
+    if found.failed:
         raise click.exceptions.Exit(1)
 
 
@@ -306,6 +338,13 @@ def report(folder, unblind, overwrite):
         raise click.ClickException(
             f"it lacks {names}; gammapy-mimic run makes what is missing"
         )
+
+
+def _check_only(only, file, campaign):
+    """Raise an error for a set that a campaign does not have."""
+    number = campaign.config.mimic.n_mimics
+    if only is not None and only >= number:
+        raise click.UsageError(f"--only {only}: {file} has sets 0 to {number - 1}")
 
 
 def _set_up():

@@ -243,8 +243,10 @@ class TestDemo:
 def test_output_of_pairs_is_a_table(invoke, config, tmp_path):
     """One row for each target, under one header."""
     lines = invoke("pairs", config).splitlines()
-    assert lines[1].split()[:3] == ["target", "zenith", "azimuth"]
-    ids = [int(line.split()[0]) for line in lines[3:5]]
+    # before the table stands how the rates agree
+    assert lines[1].startswith("rate of donor / target above ")
+    assert lines[2].split()[:3] == ["target", "zenith", "azimuth"]
+    ids = [int(line.split()[0]) for line in lines[4:6]]
     assert ids == [1, 2]
     invoke("pairs", config, "--write", tmp_path / "p.ecsv")
     assert isinstance(Table.read(tmp_path / "p.ecsv"), Table)

@@ -16,7 +16,7 @@ from gammapy_mimic.config import (
 )
 from gammapy_mimic.config.template import _SECTION
 from gammapy_mimic.matching import FEATURES, DonorMatcher
-from gammapy_mimic.matching.cuts import RESERVED
+from gammapy_mimic.matching.features import RESERVED
 from gammapy_mimic.mimic.maker import MimicMaker
 
 FULL = """

@@ -20,19 +20,13 @@ TOO_LONG = {
     "campaign/core.py",
     "campaign/folder.py",
     "campaign/folder.py CampaignFolder",
-    "data/compat/parts.py",
-    "data/run.py",
-    "io/gadf.py",
     "matching/matcher.py DonorMatcher",
     "matching/pairs.py PairTable",
     "mimic/maker.py",
     "mimic/maker.py MimicMaker",
-    "sky/events.py",
 }
 NOT_ANNOTATED = {
     "MimicMaker",
-    "validation.BackgroundSystematic",
-    "validation.background_systematic",
 }
 
 

@@ -29,8 +29,9 @@ def test_example_runs(tmp_path, monkeypatch):
 def test_configuration_is_valid():
     (text,) = blocks("yaml")
     mimic = MimicAnalysisConfig.from_yaml(text).mimic
-    assert (mimic.n_mimics, mimic.donors.where) == (5, {"TARGET_NAME": "Off data"})
-    assert mimic.match.relax == ["airmass", "muon_efficiency"]
+    assert (mimic.n_mimics, mimic.donors.where) == (4, {"TARGET_NAME": "Off data"})
+    assert mimic.match.effective_area == 0.2
+    assert mimic.match.azimuth is None
 
 
 def test_two_shell_blocks():

@@ -282,8 +282,8 @@ def test_location_in_the_configuration(text):
     config = MimicAnalysisConfig.from_yaml(f"mimic: {{location: {text}}}")
     again = MimicAnalysisConfig.from_yaml(config.to_yaml())
     for it in (config, again):
-        location = it.mimic.maker().location
-        assert_allclose(location.lat.deg, -23.3, atol=0.05)
+        for location in (it.mimic.maker().location, it.mimic.matcher().location):
+            assert_allclose(location.lat.deg, -23.3, atol=0.05)
     own = MimicAnalysisConfig().update({"mimic": {"location": location}})
     assert_allclose(own.mimic.maker().location.lat.deg, location.lat.deg)
     with pytest.raises(ValueError, match=r"mimic\.location"):

@@ -25,7 +25,7 @@ from gammapy.workflow.steps import WorkflowStepBase
 
 from gammapy_mimic.analysis.mimic_analysis import check_mimic_set
 from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.config import MimicConfig
+from gammapy_mimic.config import MimicConfig, analysis_matcher
 
 __all__ = ["MimicWorkflowConfig", "MimicWorkflowStep"]
 
@@ -78,7 +78,7 @@ class MimicWorkflowStep(WorkflowStepBase):
         settings = self.config.mimic
         targets = select_targets(self.config.observations).store
         donors = select_donors(settings.donors, self.config.observations)
-        pairs = settings.matcher().run(targets, donors)
+        pairs = analysis_matcher(self.config).run(targets, donors)
         self.inputs.observations = settings.maker().run_pairs(
             targets, donors, pairs, mimic_set=self.mimic_set
         )

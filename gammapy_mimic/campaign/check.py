@@ -1,5 +1,7 @@
 """Check of a campaign's folder: whether all it wrote is there, and as it was."""
 
+import numpy as np
+
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import read_pairs, read_provenance
 from gammapy_mimic.campaign.records import read_record
@@ -86,7 +88,7 @@ def _check_mimics(folder, pairs, report):
     """Check files and records of all pairs."""
     for mimic_set in range(pairs.n_sets):
         chosen = pairs.has_donor & (pairs["MIMIC_SET"] == mimic_set)
-        targets = [int(obs_id) for obs_id in pairs["TARGET_OBS_ID"][chosen]]
+        targets = [pairs.part(row).obs_id for row in np.flatnonzero(chosen)]
         store = folder.store_path(mimic_set)
         if not targets:
             continue

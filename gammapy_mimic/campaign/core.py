@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 from gammapy.data import DataStore, Observations
 
+from gammapy_mimic.campaign.analyses import CampaignAnalyses
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.inputs import source_files
@@ -49,7 +50,7 @@ _ANALYSIS_HEADER = """\
 """
 
 
-class MimicCampaign:
+class MimicCampaign(CampaignAnalyses):
     """Mimic data sets of a list of targets.
 
     For each mimic set there is a folder with a data store and a gammapy
@@ -82,7 +83,7 @@ class MimicCampaign:
         if not isinstance(config, MimicAnalysisConfig):
             raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
         self.config = config
-        self._source = None
+        self._source: Path | None = None
 
     @classmethod
     def from_yaml(cls, path: PathLike) -> Self:
@@ -168,7 +169,7 @@ class MimicCampaign:
         settings = self.config.mimic
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
-        pairs = settings.matcher().run(targets.store, donors, skip_broken=True)
+        pairs = self.config.matcher().run(targets.store, donors, skip_broken=True)
         pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
         pairs.meta["notes"] += [
             f"targets: run {obs_id}, left out: {why}"
@@ -295,7 +296,8 @@ class _Work:
         self.folder = folder
         self.inputs = inputs
         self.sets = list(sets)
-        self._donor_of = {mimic_set: {} for mimic_set in self.sets}
+        # row of the pair table, by set and OBS_ID of the mimic
+        self._row_of = {mimic_set: {} for mimic_set in self.sets}
         self._unpaired = []
         self._mjd = {
             side: dict(zip(runs["OBS_ID"].tolist(), runs["TIME"].tolist(), strict=True))
@@ -307,7 +309,7 @@ class _Work:
         self._read_pairs()
         self._runs, self._checksums, self._analyses = {}, {}, {}
         self._settings_text = config.mimic.model_dump_json(
-            exclude={"outdir", "n_mimics", "match", "donors"}
+            exclude={"outdir", "n_mimics", "match", "donors", "analyse"}
         )
         self._source_files = source_files(config.mimic)
         self._kept = self._outdated = 0
@@ -320,19 +322,19 @@ class _Work:
         for row in range(len(pairs)):
             mimic_set = int(pairs["MIMIC_SET"][row])
             target = int(pairs["TARGET_OBS_ID"][row])
-            if mimic_set not in self._donor_of:
+            if mimic_set not in self._row_of:
                 continue
             if not absent[row]:
-                self._donor_of[mimic_set][target] = int(donors[row])
+                self._row_of[mimic_set][pairs.part(row).obs_id] = row
             elif target not in missing:
                 self._unpaired.append((mimic_set, target))
 
     def run(self, n_jobs, backend, interrupts):
         """Make what is not there, and the indices of all sets."""
         for mimic_set in self.sets:
-            self.folder.keep_only(mimic_set, set(self._donor_of[mimic_set]))
+            self.folder.keep_only(mimic_set, set(self._row_of[mimic_set]))
         unfinished = list(self.sets)
-        number = sum(len(donor_of) for donor_of in self._donor_of.values())
+        number = sum(len(row_of) for row_of in self._row_of.values())
         with (
             one_bar(number, "Mimics") as bar,
             closing(run_tasks(make_mimic, self._tasks(bar), n_jobs, backend)) as made,
@@ -355,9 +357,9 @@ class _Work:
     def _tasks(self, bar):
         """Mimics that are to be made, one after the other."""
         for mimic_set in self.sets:
-            for target_id, donor_id in self._donor_of[mimic_set].items():
-                task = self._task(mimic_set, target_id, donor_id)
-                if self.folder.whole(mimic_set, target_id, task.fingerprint):
+            for obs_id, row in self._row_of[mimic_set].items():
+                task = self._task(mimic_set, row)
+                if self.folder.whole(mimic_set, obs_id, task.fingerprint):
                     self._kept += 1
                     bar.update(1)
                 else:
@@ -365,17 +367,23 @@ class _Work:
                     self.folder.remove_index(self.folder.store_path(mimic_set))
                     yield task
 
-    def _task(self, mimic_set, target_id, donor_id):
+    def _task(self, mimic_set, row):
+        pairs = self.inputs.pairs
+        part, donor_id = pairs.part(row), int(pairs["DONOR_OBS_ID"][row])
+        target_id = part.target_id
         target, checksums = self._run("targets", target_id)
         donor, of_donor = self._run("donors", donor_id)
         checksums = {**checksums, **of_donor, **self._source_files}
         checksums = dict(sorted(checksums.items()))
         ids = [mimic_set, target_id, donor_id]
+        if not part.is_whole:
+            ids += [part.obs_id, part.times_s, part.bad_times]
         described = [program_version(), self._settings_text, ids, checksums]
         fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()
         return Task(
             target=target,
             donor=donor,
+            part=part,
             mimic_set=mimic_set,
             settings=self.config.mimic,
             outdir=self.folder.path,
@@ -414,8 +422,8 @@ class _Work:
     def _finish(self, mimic_set):
         """Write the index and the analysis of a set."""
         paths = [
-            self.folder.record_path(mimic_set, target)
-            for target in sorted(self._donor_of[mimic_set])
+            self.folder.record_path(mimic_set, obs_id)
+            for obs_id in sorted(self._row_of[mimic_set])
         ]
         records = [record for record in map(read_record, paths) if record is not None]
         if not records:
@@ -438,7 +446,7 @@ class _Work:
 
     def result(self):
         """Outcome, for the user."""
-        number = sum(len(donor_of) for donor_of in self._donor_of.values())
+        number = sum(len(row_of) for row_of in self._row_of.values())
         paths = [self.folder.store_path(mimic_set) for mimic_set in self.sets]
         pairs = self.inputs.pairs
         missing = _reasons(pairs)
@@ -451,11 +459,12 @@ class _Work:
             missing=missing,
             unpaired=tuple(self._unpaired),
             failed=tuple(self.failed),
+            notes=(*pairs.headlines(), *pairs.warnings),
         )
 
 
 def _write_pairs(folder, pairs):
-    for name, table in (("pairs", pairs), ("rejected", pairs.rejected)):
+    for name, table in (("pairs", pairs), ("rejected", pairs.cut_flow)):
         with io.StringIO() as text:
             table.write(text, format="ascii.ecsv")
             folder.files.write(folder.path / f"{name}.ecsv", [text.getvalue()])

@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from gammapy_mimic.matching import FEATURES
+from gammapy_mimic.sources.stars import star_lines
 
 __all__ = ["explain_run", "overview"]
 
@@ -21,21 +21,25 @@ def overview(pairs):
     Returns
     -------
     text : str
-        A line for the whole, a table with a line for each target, the rejections by
-        cut, and notes.
+        A line for the whole, what rates say, a table with a line for each target, the
+        rejections by cut, bright stars, warnings and notes.
     """
     targets, donors, flow = pairs.targets, pairs.donors, pairs.cut_flow
     hours = np.nansum(donors["ONTIME"]) / 3600
     lines = [
         f"{_count(len(targets), 'target')}, {_count(len(donors), 'possible donor')} "
         f"({hours:.1f} h), {_count(pairs.n_sets, 'mimic set')} asked for",
+        *pairs.headlines(),
         *_table(pairs, flow),
         *_absent(pairs, flow),
     ]
-    rejected = pairs.why()
-    if len(rejected):
-        example = rejected["DONOR_OBS_ID"][0]
+    if (flow["LEFT"] < flow["DONORS"]).any():
+        taken = set(np.ma.asarray(pairs["DONOR_OBS_ID"]).compressed().tolist())
+        free = [int(it) for it in donors["OBS_ID"] if int(it) not in taken]
+        example = (free or [int(donors["OBS_ID"][0])])[0]
         lines.append(f"Why is a run not taken?  --why OBS_ID, such as {example}")
+    lines += [f"stars: {line}" for line in star_lines(targets)]
+    lines += [f"warning: {text}" for text in pairs.warnings]
     lines += [f"note: {note}" for note in pairs.notes]
     return "\n".join(lines)
 
@@ -48,10 +52,13 @@ def _table(pairs, flow):
     ids = np.asarray(pairs["TARGET_OBS_ID"])
     chosen = np.ma.asarray(pairs["DONOR_OBS_ID"])
     distance = np.ma.asarray(pairs["DISTANCE"])
+    ratio = np.ma.masked_invalid(np.ma.asarray(pairs["RATE_RATIO"]))
     rows = []
     for target, counts in zip(pairs.targets, flow, strict=True):
         own = (ids == target["OBS_ID"]) & ~np.ma.getmaskarray(chosen)
         names = [str(obs_id) for obs_id in chosen[own]]
+        sets = len(np.unique(pairs["MIMIC_SET"][own]))
+        ratios = ratio[own].compressed()
         more = ["..."] if len(names) > _MAX_DONORS else []
         span = " - ".join(f"{distance[own][k]:.2f}" for k in _extremes(distance[own]))
         relaxed = set(",".join(np.asarray(pairs["RELAXED"])[own]).split(","))
@@ -60,11 +67,14 @@ def _table(pairs, flow):
                 "target": int(target["OBS_ID"]),
                 "zenith": f"{90 - target['ALT_PNT']:.1f}",
                 "azimuth": f"{target['AZ_PNT']:.0f}",
-                "sets": f"{len(names)} of {pairs.n_sets}",
+                "sets": f"{sets} of {pairs.n_sets}",
                 "distance": span or "-",
+                "rate ratio": (
+                    f"{ratios.min():.2f} - {ratios.max():.2f}" if len(ratios) else "-"
+                ),
                 "relaxed": ", ".join(sorted(relaxed - {"none", ""})) or "-",
                 "donors": " ".join([*names[:_MAX_DONORS], *more]) or "none",
-                "donors rejected": _rejection(counts),
+                "donors rejected": _rejection(counts, pairs.features),
             }
         )
     table = Table(rows)
@@ -79,12 +89,12 @@ def _extremes(values):
     return (values.argmin(), values.argmax()) if len(values) else ()
 
 
-def _rejection(counts):
+def _rejection(counts, features):
     """Count what took the donors from a target, cut by cut."""
     number = counts["DONORS"] - counts["LEFT"]
     text = ", ".join(
         f"{counts[name]} {name.replace('_', ' ')}"
-        for name in FEATURES
+        for name in features
         if name in counts.colnames and counts[name]
     )
     return f"{number} of {counts['DONORS']}{': ' * bool(text)}{text}"
@@ -96,12 +106,14 @@ def _absent(pairs, flow):
     if not absent:
         return
     left = flow["LEFT_RELAXED"] if pairs.meta["relax"] else flow["LEFT"]
+    reuse = pairs.meta["reuse"]
     none = int(np.count_nonzero(left == 0))
     if none:
         yield f"{_count(none, 'target')} without any donor within the tolerances"
     yield (
-        f"{absent} of {len(pairs)} mimics have no donor, as each is used once in a set "
-        "and once for a target: make fewer sets, relax a cut, or add donors"
+        f"{absent} of {len(pairs)} mimics have no donor, as each is used "
+        f"{'once' if reuse == 1 else f'{reuse} times'} in a set and once for a target: "
+        "make fewer sets, relax a cut, reuse or add donors"
     )
 
 
@@ -118,8 +130,9 @@ def explain_run(pairs, obs_id):
     Returns
     -------
     text : str
-        Table with both values and the limit for each cut that a pair fails; a line
-        for each pair that fails none.
+        What it fits, before and after relaxation, for what it is taken, how often each
+        cut rejects it; then a table with both values, their difference and the limit
+        for each cut that a pair fails.
 
     Raises
     ------
@@ -132,15 +145,46 @@ def explain_run(pairs, obs_id):
         raise ValueError(f"run {obs_id} is neither a target nor a possible donor")
     lines = []
     for role in roles:
-        other = "target" if role == "donor" else "donor"
-        rejected = pairs.why(**{role: obs_id})
-        failed = set(rejected[f"{other.upper()}_OBS_ID"])
-        fitting = [str(i) for i in sides[other]["OBS_ID"] if i not in failed]
-        lines.append(
-            f"As a {role}, run {obs_id} fits {len(fitting)} of "
-            f"{_count(len(sides[other]), other)}"
-            + (f": {', '.join(fitting)}" if fitting else "")
-        )
-        if len(rejected):
-            lines += rejected.pformat(max_lines=-1, max_width=-1)
+        lines += _explain_role(pairs, obs_id, role, sides)
     return "\n".join(lines)
+
+
+def _explain_role(pairs, obs_id, role, sides):
+    """Lines on a run as a donor or as a target."""
+    other = "target" if role == "donor" else "donor"
+    own, others = f"{role.upper()}_OBS_ID", f"{other.upper()}_OBS_ID"
+    rejected = pairs.why(**{role: obs_id})
+    failed = {}
+    for run, cut in zip(rejected[others].tolist(), rejected["CUT"], strict=True):
+        failed.setdefault(run, []).append(str(cut))
+    relaxed = {name for name, _ in pairs.meta["relax"]}
+    every = [int(it) for it in sides[other]["OBS_ID"]]
+    fits = [it for it in every if it not in failed]
+    yield f"As a {role}, run {obs_id} fits {_of(fits, every, other)}"
+    wider = [it for it in failed if relaxed.issuperset(failed[it])]
+    if wider:
+        yield (
+            f"  after relaxation of {', '.join(sorted(relaxed))} it may serve "
+            f"{_of(wider, every, other)}"
+        )
+    chosen = pairs[np.ma.filled(np.ma.asarray(pairs[own]), -1) == obs_id]
+    chosen = chosen[~np.ma.getmaskarray(np.ma.asarray(chosen["DONOR_OBS_ID"]))]
+    used = [
+        f"{row[others]} in set {row['MIMIC_SET']}"
+        + (f" (relaxed: {row['RELAXED']})" if row["RELAXED"] != "none" else "")
+        for row in chosen
+    ]
+    yield f"  taken: {', '.join(used) or 'no, others fit better or none is left'}"
+    counts = {}
+    for cuts in failed.values():
+        for cut in cuts:
+            counts[cut] = counts.get(cut, 0) + 1
+    if counts:
+        text = ", ".join(f"{number} by {cut}" for cut, number in counts.items())
+        yield f"  rejected (a pair may fail several cuts): {text}"
+        yield from rejected.pformat(max_lines=-1, max_width=-1)
+
+
+def _of(found, every, noun):
+    names = f": {', '.join(map(str, found))}" if found else ""
+    return f"{len(found)} of {_count(len(every), noun)}{names}"

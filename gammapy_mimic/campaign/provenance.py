@@ -81,6 +81,7 @@ class _Records:
         return {
             "file": record["file"],
             "sha256": record["sha256"],
+            "target": record["target"],
             "donor": record["donor"],
             "seed": row.get("MIM_SEED"),
             "spawn_key": row.get("MIM_SKEY"),
@@ -166,7 +167,7 @@ def _bundle(name, runs):
         bundle["entity"][mimic] = {"mimic:sha256": run["sha256"]}
         bundle["activity"][making] = {
             f"mimic:{key}": run[key]
-            for key in ("donor", "seed", "spawn_key")
+            for key in ("target", "donor", "seed", "spawn_key")
             if run[key] is not None
         }
         bundle["agent"][agent] = {}

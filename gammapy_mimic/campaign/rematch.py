@@ -67,35 +67,42 @@ def choose_pairs(folder, found, *, rematch=False):
 
 
 def _changes(old, new):
-    """Lines about targets whose donors differ."""
-    old, new = _donors(old), _donors(new)
+    """Lines about pairs that differ."""
+    old, new = _used(old), _used(new)
     return [
         f"mimic_{mimic_set:03d}, run {target}: "
-        f"{_names(old.get((mimic_set, target)))}, now "
-        f"{_names(new.get((mimic_set, target)))}"
+        f"{_donor(old.get((mimic_set, target)))}, now "
+        f"{_donor(new.get((mimic_set, target)))}"
         for mimic_set, target in sorted({*old, *new})
         if old.get((mimic_set, target)) != new.get((mimic_set, target))
     ]
 
 
-def _names(donors):
-    return "donor " + ", ".join(map(str, donors)) if donors else "no donor"
+def _donor(used):
+    if used is None:
+        return "no donor"
+    names = (
+        str(donor) if times is None else f"{donor} ({times[1]:.0f} - {times[2]:.0f} s)"
+        for donor, times in used
+    )
+    return f"donor {', '.join(names)}"
 
 
-def _donors(pairs):
-    """Donors for each set and target that has any."""
-    obs_ids = np.ma.asarray(pairs["DONOR_OBS_ID"])
-    donors = {}
-    for row in np.flatnonzero(~np.ma.getmaskarray(obs_ids)):
-        key = int(pairs["MIMIC_SET"][row]), int(pairs["TARGET_OBS_ID"][row])
-        donors.setdefault(key, []).append(int(obs_ids[row]))
-    return donors
+def _used(pairs):
+    """Donors, and their slices, for each set and target that has one."""
+    donors = np.ma.asarray(pairs["DONOR_OBS_ID"])
+    used: dict[tuple[int, int], list] = {}
+    for row in np.flatnonzero(~np.ma.getmaskarray(donors)).tolist():
+        part = pairs.part(row)
+        key = int(pairs["MIMIC_SET"][row]), part.target_id
+        used.setdefault(key, []).append((int(donors[row]), part.times_s))
+    return used
 
 
 def _check_runs(kept, found, path):
     """Raise an error if runs of pairs are no longer among those that are chosen."""
-    pairs = _donors(kept)
-    donors = {donor for of_target in pairs.values() for donor in of_target}
+    pairs = _used(kept)
+    donors = {donor for parts in pairs.values() for donor, _ in parts}
     used = {"targets": {target for _, target in pairs}, "donors": donors}
     for side, obs_ids in used.items():
         gone = sorted(obs_ids - {int(it) for it in getattr(found, side)["OBS_ID"]})

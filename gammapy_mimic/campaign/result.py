@@ -29,6 +29,8 @@ class CampaignResult:
         Mimic set and target for which no donor was left.
     failed : tuple of (int, int, int, str)
         Mimic set, target, donor and what went wrong.
+    notes : tuple of str
+        How rates of donors and targets agree, what is shared, and warnings.
     """
 
     outdir: Path
@@ -38,6 +40,7 @@ class CampaignResult:
     missing: dict = field(default_factory=dict)
     unpaired: tuple = ()
     failed: tuple = ()
+    notes: tuple = ()
 
     @property
     def complete(self) -> bool:
@@ -64,7 +67,8 @@ class CampaignResult:
         lines = [
             f"{len(self.stores)} mimic set{'s' * (len(self.stores) != 1)} with "
             f"{number} run{'s' * (number != 1)} ({self.made} made, {self.kept} kept) "
-            f"in {folder}"
+            f"in {folder}",
+            *self.notes,
         ]
         lines += [f"no mimic of {reason}" for reason in self.missing.values()]
         by_set: dict[int, list[str]] = {}

@@ -1,5 +1,6 @@
 """The runs that a configuration means."""
 
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
@@ -159,21 +160,18 @@ def _by_id(table, ids, key):
 
 
 def _matches(table, name, value):
+    """Rows whose column is as wanted."""
     key = f"mimic.donors.where.{name}"
     if name not in table.colnames:
         raise ConfigError(
             [f"{key}: not a column of the donor store, which has {table.colnames}"]
         )
-    wanted = value if isinstance(value, list) else [value]
     column = np.ma.asarray(table[name])
     if column.dtype.kind in "SUO":
         column = np.array([_text(item) for item in column])
-        mask = np.isin(column, [str(item).strip() for item in wanted])
+        mask = _matching_text(column, value, key)
     else:
-        try:
-            mask = np.ma.filled(np.isin(column, np.array(wanted, dtype=float)), False)
-        except (TypeError, ValueError) as error:
-            raise ConfigError([f"{key} = {value!r}: the column has numbers"]) from error
+        mask = np.ma.filled(_matching_number(column, value, key), False)
     if not mask.any():
         there = [str(item) for item in np.unique(column)]
         named = ", ".join(repr(item) for item in there[:_MAX_NAMED])
@@ -182,6 +180,36 @@ def _matches(table, name, value):
             [f"{key} = {value!r}: no run has it; there are {named}{more}"]
         )
     return mask
+
+
+def _matching_text(column, value, key):
+    """Rows of a column of text that are equal to a value or fit a pattern."""
+    if isinstance(value, dict):
+        raise ConfigError([f"{key} = {value!r}: a range, but the column has text"])
+    patterns = [
+        str(it).strip() for it in (value if isinstance(value, list) else [value])
+    ]
+    return np.array([any(fnmatchcase(it, p) for p in patterns) for it in column])
+
+
+def _matching_number(column, value, key):
+    """Rows of a column of numbers that are in a range or equal to a value."""
+    is_fraction = column.dtype.kind == "f"
+    if isinstance(value, list) and len(value) == 2 and is_fraction:
+        value = {"min": value[0], "max": value[1]}
+    try:
+        if isinstance(value, dict):
+            low = float(value.get("min", -np.inf))
+            high = float(value.get("max", np.inf))
+            if low > high:
+                raise ConfigError([f"{key} = {value!r}: min is larger than max"])
+            return (column >= low) & (column <= high)
+        wanted = value if isinstance(value, list) else [value]
+        return np.isin(column, np.array(wanted, dtype=float))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError([f"{key} = {value!r}: the column has numbers"]) from error
 
 
 def _text(item):

@@ -18,6 +18,7 @@ from gammapy_mimic.campaign.versions import versions
 from gammapy_mimic.config import MimicConfig
 from gammapy_mimic.data.compat import events_header
 from gammapy_mimic.io.output import check_replaceable, file_error_context
+from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.writer import MimicWriter
 
 __all__ = ["Task", "make_mimic"]
@@ -53,6 +54,8 @@ class Task:
 
     target: Observation
     donor: Observation
+    part: Part
+    """What of the two runs is used, and the OBS_ID of the mimic."""
     mimic_set: int
     settings: MimicConfig
     outdir: Path
@@ -82,7 +85,7 @@ def make_mimic(task):
         If nothing can be written to the folder of the campaign.
     """
     folder = CampaignFolder(task.outdir, compress=task.settings.compress)
-    record_path = folder.record_path(task.mimic_set, task.target.obs_id)
+    record_path = folder.record_path(task.mimic_set, task.part.obs_id)
     store = folder.store_path(task.mimic_set)
     try:
         is_free = _claim(folder, task, record_path)
@@ -100,7 +103,7 @@ def make_mimic(task):
 
 def _claim(folder, task, record_path):
     """Make the record of a file that is to be written; False if it is not our own."""
-    path = folder.writer(task.mimic_set).file_path(task.target.obs_id)
+    path = folder.writer(task.mimic_set).file_path(task.part.obs_id)
     is_free = not path.exists() or claimed_file(record_path) == path.name
     if is_free:
         check_replaceable(path)
@@ -113,7 +116,7 @@ def _make_elsewhere(task, writer):
 
     That file stays, and is good if it has the very same content.
     """
-    path = writer.file_path(task.target.obs_id)
+    path = writer.file_path(task.part.obs_id)
     with tempfile.TemporaryDirectory() as elsewhere:
         record = _make(task, MimicWriter(elsewhere, compress=writer.compress))
     if checksum(path) != record["sha256"]:
@@ -128,14 +131,16 @@ def _make(task, writer):
     """Make a mimic, write it, and give its record."""
     maker = task.settings.maker()
     maker.reported = _reported(task.outdir)
-    mimic = maker.run(task.target, task.donor, mimic_set=task.mimic_set)
+    runs = task.part.cut(task.target, task.donor)
+    mimic = task.part.label(maker.run(*runs, mimic_set=task.mimic_set))
     for run, mjd in zip((task.target, task.donor), task.mjd, strict=True):
         _check_time(run, mjd)
-    path = writer.file_path(task.target.obs_id)
+    path = writer.file_path(task.part.obs_id)
     with file_error_context(path):
         rows = writer.write(mimic)
     return {
         "fingerprint": task.fingerprint,
+        "target": int(task.target.obs_id),
         "donor": int(task.donor.obs_id),
         "file": path.name,
         "size": path.stat().st_size,

@@ -1,9 +1,11 @@
 """The YAML file: an ordinary gammapy analysis file plus one section, ``mimic:``.
 
 `models` holds the pydantic models, `checking` turns all mistakes of a file into one
-error that a person can act on, `template` the commented section for new files.
+error that a person can act on, `analyse` those of the section ``mimic.analyse``,
+`template` the commented section for new files.
 """
 
+from gammapy_mimic.config.analyse import AnalyseConfig, InjectConfig
 from gammapy_mimic.config.checking import ConfigError
 from gammapy_mimic.config.models import (
     DonorsConfig,
@@ -12,18 +14,22 @@ from gammapy_mimic.config.models import (
     MimicConfig,
     ScrambleConfig,
     SourceConfig,
+    analysis_matcher,
 )
 from gammapy_mimic.config.paths import expand
 from gammapy_mimic.config.template import template
 
 __all__ = [
+    "AnalyseConfig",
     "ConfigError",
     "DonorsConfig",
+    "InjectConfig",
     "MatchConfig",
     "MimicAnalysisConfig",
     "MimicConfig",
     "ScrambleConfig",
     "SourceConfig",
+    "analysis_matcher",
     "expand",
     "template",
 ]

@@ -29,24 +29,28 @@ from pydantic import (
 )
 from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
+from gammapy_mimic.config.analyse import AnalyseConfig
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
-from gammapy_mimic.config.paths import RawPath
+from gammapy_mimic.config.paths import RawPath, expand
 from gammapy_mimic.config.types import (
     AnyAngle,
     Duration,
     Epoch,
+    Fraction,
     Location,
     Number,
     PositiveAngle,
     known_features,
     known_tags,
     none_if_off,
-    plain_values,
+    valid_columns,
+    valid_conditions,
 )
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
+from gammapy_mimic.sources.known import known_sources, parse_sources
 
 __all__ = [
     "DonorsConfig",
@@ -55,6 +59,7 @@ __all__ = [
     "MimicConfig",
     "ScrambleConfig",
     "SourceConfig",
+    "analysis_matcher",
 ]
 
 
@@ -66,22 +71,27 @@ class DonorsConfig(GammapyBaseConfig):
     datastore : `~pathlib.Path` or None
         Folder of the donors' data store. None is that of the observations.
     where : dict
-        Values that columns of the obs-index must have: one, or a list of them.
+        Values that columns of the obs-index must have: one, a list of values or of
+        patterns with * and ?, a range of two numbers, or a mapping with min, max or
+        both.
     obs_ids : list of int
         OBS_IDs.
     obs_file : `~pathlib.Path` or None
         Text file with one OBS_ID a line.
     exclude : list of int
-        OBS_IDs that are not used as donors.
+        OBS_IDs that are not donors.
+    bad_times : `~pathlib.Path` or None
+        ECSV file with OBS_ID, START and STOP of times that are not used.
     """
 
     datastore: RawPath | None = None
-    where: Annotated[dict[str, Any], AfterValidator(plain_values)] = Field(
+    where: Annotated[dict[str, Any], AfterValidator(valid_conditions)] = Field(
         default_factory=dict
     )
     obs_ids: list[StrictInt] = Field(default_factory=list)
     obs_file: RawPath | None = None
     exclude: list[StrictInt] = Field(default_factory=list)
+    bad_times: RawPath | None = None
 
     @property
     def is_given(self) -> bool:
@@ -94,21 +104,29 @@ class MatchConfig(GammapyBaseConfig):
 
     airmass: Number | None = 0.15
     azimuth: AnyAngle | None = Angle(45, "deg")
-    ontime: Number | None = 0.1
-    muon_efficiency: Number | None = 0.1
+    ontime: Fraction | None = 0.1
+    muon_efficiency: Fraction | None = 0.1
     nsb: Number | None = 1.5
     n_tels: Number | None = 0
     telescope: Number | None = 0
     telescopes: Number | None = None
     time: Duration | None = None
-    rate: Number | None = None
+    effective_area: Fraction | None = 0.1
+    threshold: Fraction | None = None
+    rate: Fraction | None = None
+    rate_chi2: Number | None = None
+    columns: Annotated[dict[str, Any], AfterValidator(valid_columns)] = Field(
+        default_factory=dict
+    )
     galactic_latitude: AnyAngle | None = None
     epochs: list[Epoch] = Field(default_factory=list)
     relax: list[Annotated[str | dict[str, Any], AfterValidator(known_features)]] = (
         Field(default_factory=list)
     )
     balance: StrictBool = False
-    rate_proxy: Literal["events"] | None = None
+    fill: StrictBool = False
+    reuse: Annotated[StrictInt, Field(ge=1)] = 1
+    rate_proxy: Literal["events", "index"] | None = None
     keep_away: list[StrictStr] = Field(default_factory=list)
     keep_away_distance: PositiveAngle = Angle(2.5, "deg")
 
@@ -192,6 +210,23 @@ class ScrambleConfig(GammapyBaseConfig):
     acceptance: Literal["auto", "events", "background"] = "auto"
     also: list[SourceConfig] = Field(default_factory=list)
 
+    def regions(self) -> list[CircleSkyRegion]:
+        """Give the sources that no catalog has, as circles (list)."""
+        regions = [source.region() for source in self.also]
+        return parse_sources(regions, theta=self._theta) if regions else []
+
+    def sources(self, pointing: SkyCoord) -> list[CircleSkyRegion]:
+        """Give the circles that are scrambled in a field (list)."""
+        options = {"catalogs": self.catalogs, "theta": self._theta}
+        return known_sources(
+            pointing, self.radius, extra=self.regions() or None, **options
+        )
+
+    @property
+    def _theta(self) -> Angle:
+        """Radius of a point-like source where that of no run is at hand."""
+        return Angle(0.3, "deg") if isinstance(self.theta, str) else self.theta
+
     def scrambler(self) -> AnnulusScrambler:
         """Make the `~gammapy_mimic.AnnulusScrambler`; its seed comes with each run."""
         return AnnulusScrambler.from_catalog(
@@ -226,6 +261,8 @@ allow_other_telescope
         Folder for the results.
     compress : bool
         Whether event files are compressed.
+    analyse : `~gammapy_mimic.config.AnalyseConfig`
+        The analysis of each mimic set.
     """
 
     donors: DonorsConfig = DonorsConfig()
@@ -245,10 +282,32 @@ allow_other_telescope
     random_state: Annotated[StrictInt, Field(ge=0)] = 0
     outdir: RawPath = Path("mimics")
     compress: StrictBool = False
+    analyse: AnalyseConfig = AnalyseConfig()
 
-    def matcher(self) -> DonorMatcher:
-        """Make the `~gammapy_mimic.DonorMatcher`."""
-        return self.match.matcher(n_mimics=self.n_mimics, exclude=self.donors.exclude)
+    def matcher(self, **kwargs: Any) -> DonorMatcher:
+        """Make the `~gammapy_mimic.DonorMatcher`.
+
+        Parameters
+        ----------
+        **kwargs
+            Further arguments of `~gammapy_mimic.DonorMatcher`.
+
+        Returns
+        -------
+        matcher : `~gammapy_mimic.DonorMatcher`
+            Matcher.
+        """
+        if self.donors.bad_times is not None:
+            path = expand(self.donors.bad_times, "mimic.donors.bad_times")
+            kwargs["bad_times"] = path
+        if self.scramble is not None:
+            kwargs["scrambled"] = self.scramble.sources
+            kwargs["catalogs"] = tuple(
+                dict.fromkeys(("bright", *(self.scramble.catalogs or ())))
+            )
+            kwargs["sources"] = self.scramble.regions()
+        kwargs |= {"n_mimics": self.n_mimics, "exclude": self.donors.exclude}
+        return self.match.matcher(location=self.location, **kwargs)
 
     def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""
@@ -370,6 +429,10 @@ class MimicAnalysisConfig(AnalysisConfig):
         merged: dict[str, Any] = functools.reduce(deep_update, (own, settings), {})
         return check_settings(type(self), merged, "update")
 
+    def matcher(self) -> DonorMatcher:
+        """Make the matcher for this analysis; see `analysis_matcher`."""
+        return analysis_matcher(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain text and numbers, as in the YAML file."""
         return json.loads(self.model_dump_json())
@@ -377,3 +440,30 @@ class MimicAnalysisConfig(AnalysisConfig):
     def to_analysis_config(self) -> AnalysisConfig:
         """Give the part that is gammapy's, as `~gammapy.analysis.AnalysisConfig`."""
         return AnalysisConfig(**self.model_dump(exclude={"mimic"}))
+
+
+def analysis_matcher(config: Any) -> DonorMatcher:
+    """Make the matcher for the energies and the position of an analysis.
+
+    Parameters
+    ----------
+    config : `MimicAnalysisConfig` or `gammapy.workflow.WorkflowConfig`
+        Configuration with the sections ``datasets`` and ``mimic``.
+
+    Returns
+    -------
+    matcher : `~gammapy_mimic.DonorMatcher`
+        Matcher that compares runs in the energy range of the axis ``energy``, and
+        does not look at events near the position of interest: ``on_region`` of a 1D
+        analysis, else the middle of the map.
+    """
+    energy = config.datasets.geom.axes.energy
+    place = config.datasets.geom.wcs.skydir
+    if config.datasets.type == "1d":
+        place = config.datasets.on_region
+    position = None
+    if place.lon is not None and place.lat is not None:
+        position = SkyCoord(place.lon, place.lat, frame=place.frame or "icrs")
+    return config.mimic.matcher(
+        energy_min=energy.min, energy_max=energy.max, position=position
+    )

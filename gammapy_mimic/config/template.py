@@ -34,11 +34,12 @@ _SECTION = """\
 # above ("targets"). A "#" marks settings at their default.
 mimic:
     donors:                     # runs without a bright source; all conditions hold
-        where: {TARGET_NAME: Off data}          # columns of the obs-index
-        # datastore: $GAMMAPY_DATA/hess-dl3-dr1 # default: as the observations
+        where: {TARGET_NAME: Off data}          # or ZEN_PNT: [40, 52], N_TELS: {min: 3}
+        # datastore: $GAMMAPY_DATA/hess-dl3-dr1 # default: that of the observations
         # obs_ids: []
         # obs_file: off_runs.txt                # one OBS_ID a line
         # exclude: []
+        # bad_times: clouds.ecsv                # OBS_ID, START and STOP to be cut out
 
     match:                      # largest differences of target and donor; null: any
         airmass: 0.15           # of 1 / cos(zenith angle)
@@ -47,11 +48,18 @@ mimic:
         # muon_efficiency: 0.1  # relative
         # nsb: 1.5
         # n_tels: 0
+        # effective_area: 10%   # within 1 deg, in the range of the axis "energy"
+        # threshold: 20%        # of LO_THRES, default: null
+        # rate: 30%             # above the lowest energy of the axis, default: null
+        # rate_chi2: 2          # of the donor's rate against time, default: null
+        # columns: {TRGRATE: 10%}               # any number of the index or EVENTS
         # time: 30 d            # default: null
         # galactic_latitude: 5 deg              # least one of donors, default: null
         # keep_away: [Crab]     # sources that donors must not have, default: none
         # relax: [azimuth]      # dropped for targets without a donor, default: none
-        # balance: false        # agree also on average
+        # balance: false        # agree on average, too
+        # fill: false           # several donors until the target's time is filled
+        # reuse: 1              # how many targets of a set a donor may serve
 
     scramble:                   # known sources of donors; "scramble: null": do not
         catalogs: [gamma-cat]   # or hgps, 2hwc, 3hwc, 1LHAASO, bright
@@ -73,6 +81,7 @@ mimic:
     random_state: 42
     outdir: mimics
     # compress: false
+    # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """
 
 

@@ -9,7 +9,7 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from gammapy_mimic.matching.cuts import check_name
+from gammapy_mimic.matching.features import check_name, make_columns
 from gammapy_mimic.sky.location import geodetic_site, parse_location
 from gammapy_mimic.sources.catalogs import check_tags
 
@@ -17,13 +17,15 @@ __all__ = [
     "AnyAngle",
     "Duration",
     "Epoch",
+    "Fraction",
     "Location",
     "Number",
     "PositiveAngle",
     "known_features",
     "known_tags",
     "none_if_off",
-    "plain_values",
+    "valid_columns",
+    "valid_conditions",
 ]
 
 
@@ -61,6 +63,16 @@ def _number(value):
     return value
 
 
+def _fraction(value):
+    """Read a number or a percentage such as 10%."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError as error:
+            raise ValueError("must be a number or a percentage such as 10%") from error
+    return _number(value)
+
+
 AS_TEXT = PlainSerializer(
     lambda value: f"{value.value} {value.unit}",
     when_used="json-unless-none",
@@ -76,6 +88,9 @@ Duration = Annotated[
     AS_TEXT,
 ]
 Number = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[
+    float, BeforeValidator(_fraction), Field(ge=0, allow_inf_nan=False)
+]
 
 
 def _epoch(value):
@@ -85,19 +100,37 @@ def _epoch(value):
         raise ValueError("must be a date, such as '2019-10-01'") from error
 
 
-def plain_values(value: dict[str, Any]) -> dict[str, Any]:
-    """Check the values that columns must have: text, numbers, dates, lists of these."""
+def valid_conditions(value: dict[str, Any]) -> dict[str, Any]:
+    """Check what columns must be: values, lists of these, or ranges."""
     for name, wanted in value.items():
+        if isinstance(wanted, dict):
+            limits = wanted.values()
+            is_number = all(isinstance(it, int | float) for it in limits)
+            if not wanted or set(wanted) - {"min", "max"} or not is_number:
+                raise ValueError(
+                    f"{name}: a range is {{min: 40, max: 52}}, or has one of both"
+                )
+            continue
         items = wanted if isinstance(wanted, list) else [wanted]
         if not all(isinstance(item, str | int | float | date) for item in items):
-            raise ValueError(f"{name}: must be text or a number, or a list of these")
+            raise ValueError(
+                f"{name}: must be text or a number, a list of these, or a range such "
+                "as {min: 40, max: 52}"
+            )
     return value
 
 
 def known_features(value: str | dict[str, Any]) -> str | dict[str, Any]:
     """Check the names of tolerances, of one or of the keys of a mapping."""
     for name in [value] if isinstance(value, str) else value:
-        check_name(name)
+        # those of further columns are checked by the matcher
+        check_name(name, columns=[name] if str(name).isupper() else [])
+    return value
+
+
+def valid_columns(value: dict[str, Any]) -> dict[str, Any]:
+    """Check the tolerances of further columns."""
+    make_columns(value)
     return value
 
 

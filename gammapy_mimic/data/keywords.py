@@ -233,7 +233,7 @@ def isot(run, seconds, *, scale=None):
         if not {scale, run.reference.scale} <= set(_FROM_TT):
             time = run.reference + seconds * u.s
             return [str(text) for text in getattr(time, scale).isot]
-        # as astropy does it, without its objects
+        # following astropy, without its objects
         tt1, tt2 = run.origin(np.asarray(seconds))
         *dates, clocks = erfa.d2dtf(scale.upper(), 3, *_FROM_TT[scale](tt1, tt2))
         rows = zip(*dates, clocks.tolist(), strict=True)
@@ -297,7 +297,7 @@ def _equal(keywords, header, tolerances):
 
 
 def _float_or(value, default):
-    """Value as float, or the default if it is no number."""
+    """Value as float, or the default if it is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):

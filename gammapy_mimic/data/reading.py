@@ -188,7 +188,7 @@ def _read_gti(observation, obs_id, reference):
         label, reference = f"run {obs_id}: GTI", reference or part.time_ref
         # without rows gammapy has no times in it
         times = [part.time_start, part.time_stop] if len(part.table) else []
-        times = [np.atleast_1d(seconds_since(time, reference)) for time in times]
+        times = [_seconds(time, reference) for time in times]
     _check_gti(times, label)
     return np.stack(times), reference
 
@@ -228,7 +228,10 @@ def _read_pointing(observation, header, label):
     is_on_disk = isinstance(part, compat.FileLocation)
     if is_on_disk and not compat.has_own_location(observation):
         with error_context(f"{label}: pointing and location"):
-            return Pointing.from_header(_source(part).cards)
+            pointing = Pointing.from_header(_source(part).cards)
+        if pointing.site is None:
+            raise ValueError(f"{label} has no GEOLON, GEOLAT or ALTITUDE")
+        return pointing
     if part is None:
         raise _missing(observation.obs_id, "pointing")
     pointing = Pointing.from_observation(observation)
@@ -279,7 +282,7 @@ def _event_columns(given, reference, label):
         raise ValueError(f"{label} has no column {', '.join(absent)}")
     time = given["TIME"]
     if isinstance(time, Time):
-        seconds, passed = np.atleast_1d(seconds_since(time, reference)), ("TIME",)
+        seconds, passed = _seconds(time, reference), ("TIME",)
     else:
         seconds, passed = _numbers(given, "TIME", "s", label), _NOT_PASSED
         if reference.scale not in _LINEAR:
@@ -298,9 +301,15 @@ def _event_columns(given, reference, label):
                 label,
                 name,
             )
-            values = np.atleast_1d(seconds_since(column, reference))
+            values = _seconds(column, reference)
             columns[name] = Column(values, name=name, unit="s")
     return seconds, columns
+
+
+def _seconds(time, reference):
+    """Seconds since a reference time, shape (n,); NaN where a time is masked."""
+    seconds = seconds_since(time, reference)
+    return np.atleast_1d(seconds.filled(np.nan) if time.masked else seconds)
 
 
 def _numbers(columns, name, unit, label):

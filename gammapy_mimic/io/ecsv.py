@@ -1,4 +1,4 @@
-"""Tables in ECSV files, written whole or not at all and read with named errors."""
+"""Tables in ECSV files, written whole or not at all; errors name the file."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def read_ecsv(path, cls=Table):
     OSError
         If the file cannot be opened.
     ValueError
-        If it is no ECSV file; with its name.
+        If it is not a valid ECSV file; with its name.
     """
     content = Path(path).read_bytes()
     with error_context(str(path)):

@@ -209,7 +209,7 @@ def _split(content):
         pieces = view[place["hdrLoc"] : start], view[start:end]
         hdus.append(SourceHDU(hdu, *pieces))
     if content[end : end + 8].strip(b" \0"):
-        raise OSError("the header of an HDU is broken")
+        raise OSError("the header of an HDU has no END, or is broken")
     return hdus[1:]
 
 

@@ -1,46 +1,77 @@
-"""Choose donors: optimal assignment on a matrix of distances. numpy, scipy only."""
+"""Choose donors: optimal assignment of targets and donors by distance."""
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-__all__ = ["assign_sets"]
+__all__ = ["assign", "assign_sets"]
 
 # mean distance per target that `balance` may give away
 BALANCE_SLACK = 0.05
 
 
-def _assign(distance, level):
+def assign(rows, columns, distance, level, shape):
     """Donor of each target: as many as possible, least relaxed, then nearest.
 
     Parameters
     ----------
-    distance : `~numpy.ndarray`, shape (targets, donors)
-        Distances.
-    level : `~numpy.ndarray` of int, same shape
-        Steps of relaxation needed; negative: not allowed.
+    rows, columns : `~numpy.ndarray` of int
+        Targets and donors of the pairs that are allowed.
+    distance : `~numpy.ndarray`
+        Distances of these pairs.
+    level : `~numpy.ndarray` of int
+        Steps of relaxation that they need.
+    shape : tuple of int
+        Number of targets and of donors.
 
     Returns
     -------
     donor : `~numpy.ndarray` of int, shape (targets,)
-        Index of the donor, -1 where there is none. No donor comes twice.
+        Index of the donor, -1 where there is none. No donor is used twice.
     """
-    donor = np.full(len(distance), -1)
-    allowed = level >= 0
-    # targets and donors without any partner need not be assigned
-    rows, columns = np.flatnonzero(allowed.any(1)), np.flatnonzero(allowed.any(0))
+    donor = np.full(shape[0], -1)
     if not len(rows):
         return donor
-    part = np.ix_(rows, columns)
+    # targets and donors without any partner need not be assigned
+    targets, i = np.unique(rows, return_inverse=True)
+    donors, j = np.unique(columns, return_inverse=True)
+    n_targets, n_donors = len(targets), len(donors)
     # each weight is more than all that stands below it can add up to
-    per_level = (len(rows) + 1) * (distance[allowed].max() + 1)
-    never = (len(rows) + 1) * (int(level.max()) + 1) * per_level
+    per_level = (n_targets + 1) * (distance.max() + 1)
+    never = (n_targets + 1) * (int(level.max()) + 1) * per_level
     # of equally near donors the first is taken
-    cost = distance[part] + 1e-9 * np.arange(len(columns)) / len(columns)
-    cost = np.where(allowed[part], cost + per_level * level[part], never)
-    i, j = linear_sum_assignment(cost)
-    taken = allowed[part][i, j]
-    donor[rows[i[taken]]] = columns[j[taken]]
+    cost = distance + per_level * level + 1e-9 * j / n_donors
+    # a target may also take the empty place of its own; a weight of 0 is no edge
+    own = np.arange(n_targets)
+    # of equal targets the last one goes without
+    empty = never - 1e-9 * own / n_targets
+    weights = np.concatenate([cost, empty]) + 1
+    place = np.concatenate([i, own]), np.concatenate([j, n_donors + own])
+    graph = coo_array((weights, place), shape=(n_targets, n_donors + n_targets))
+    i, j = min_weight_full_bipartite_matching(graph.tocsr())
+    taken = j < n_donors
+    donor[targets[i[taken]]] = donors[j[taken]]
     return donor
+
+
+def _assign(distance, level, reuse):
+    """Assign from arrays of all pairs; see `assign_sets`."""
+    rows, columns = np.nonzero(level >= 0)
+    near = distance[rows, columns].astype(float)
+    steps = level[rows, columns].astype(float)
+    if reuse == 1:
+        return assign(rows, columns, near, steps, level.shape)
+    # each further use of a donor is as bad as a distance of 1
+    use = np.repeat(np.arange(reuse), len(rows))
+    n_donors = level.shape[1]
+    chosen = assign(
+        np.tile(rows, reuse),
+        np.tile(columns, reuse) + use * n_donors,
+        np.tile(near, reuse) + use,
+        np.tile(steps, reuse),
+        (level.shape[0], reuse * n_donors),
+    )
+    return np.where(chosen < 0, -1, chosen % n_donors)
 
 
 def _balance(donor, distance, level, deltas):
@@ -83,10 +114,10 @@ def _balance(donor, distance, level, deltas):
     return donor
 
 
-def assign_sets(distance, level, n_sets, deltas=None):
+def assign_sets(distance, level, n_sets, deltas=None, *, reuse=1):
     """Donors of every target for several sets, the best sets first.
 
-    Within a set no donor is used twice; no pair is used in two sets.
+    No pair is used in two sets.
 
     Parameters
     ----------
@@ -99,6 +130,8 @@ def assign_sets(distance, level, n_sets, deltas=None):
     deltas : `~numpy.ndarray`, shape (features, targets, donors), optional
         Signed differences in units of their tolerances, whose means are balanced.
         Default is None: no balancing.
+    reuse : int, optional
+        How often a donor may be used within a set. Default is 1.
 
     Returns
     -------
@@ -109,7 +142,7 @@ def assign_sets(distance, level, n_sets, deltas=None):
     result = np.full((n_sets, len(distance)), -1)
     quality = []
     for donor in result:
-        donor[:] = _assign(distance, level)
+        donor[:] = _assign(distance, level, reuse)
         rows = np.flatnonzero(donor >= 0)
         if deltas is not None and len(rows):
             donor[:] = _balance(donor, distance, level, deltas)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gammapy_mimic.matching.cuts import FEATURES, Cuts
+from gammapy_mimic.matching.cuts import Cuts
 
 __all__ = ["plot_pairs"]
 
@@ -17,7 +17,7 @@ def plot_pairs(pairs, ax=None, *, mimic_set=None, letters=None, **kwargs):
 
     ax = plt.gca() if ax is None else ax
     targets, donors = pairs.targets, pairs.donors
-    cuts = Cuts(targets, donors, pairs.meta["tolerances"])
+    cuts = Cuts(targets, donors, pairs.meta["tolerances"], pairs.features)
     distance, first = _matrix(cuts)
     kwargs = {"cmap": "viridis_r", "vmin": 0, "vmax": 1, **kwargs}
     shown = np.ma.masked_array(distance, mask=first >= 0)
@@ -29,7 +29,7 @@ def plot_pairs(pairs, ax=None, *, mimic_set=None, letters=None, **kwargs):
     )
     ax.figure.colorbar(mesh, ax=ax, label="Distance (1: at the tolerances)")
     if letters or (letters is None and first.size <= MAX_LETTERS):
-        _write_letters(ax, first, list(cuts.tolerances))
+        _write_letters(ax, first, [cuts.features[name] for name in cuts.tolerances])
     _ring_pairs(ax, pairs, targets, donors, mimic_set)
     _label(ax, targets, donors)
     return ax
@@ -37,7 +37,7 @@ def plot_pairs(pairs, ax=None, *, mimic_set=None, letters=None, **kwargs):
 
 def _matrix(cuts):
     """Distance of each pair and the number of the first cut it fails, or -1."""
-    distance, _ = cuts.evaluate()
+    distance = cuts.evaluate().distances()
     first = np.full(cuts.shape, -1)
     rows, columns = np.arange(cuts.shape[0])[:, None], np.arange(cuts.shape[1])[None]
     for number, failed in enumerate(cuts.failed(rows, columns).values()):
@@ -45,13 +45,13 @@ def _matrix(cuts):
     return distance, first
 
 
-def _write_letters(ax, first, names):
+def _write_letters(ax, first, features):
     """Letter of the first failed cut, with a legend of those that occur."""
     for row, column in np.argwhere(first >= 0):
-        letter = FEATURES[names[first[row, column]]].letter
+        letter = features[first[row, column]].letter
         ax.text(column, row, letter, ha="center", va="center", color="0.45", fontsize=7)
-    used = [names[number] for number in np.unique(first[first >= 0])]
-    text = ", ".join(f"{FEATURES[name].letter} {name}" for name in used)
+    used = [features[number] for number in np.unique(first[first >= 0])]
+    text = ", ".join(f"{feature.letter} {feature.name}" for feature in used)
     if text:
         ax.set_title(f"rejected by: {text}", fontsize="small", loc="left")
 

@@ -27,10 +27,16 @@ UNITS = {
     "TIME": "d",
     "ONTIME": "s",
     "LIVETIME": "s",
+    "SPAN": "s",
+    "LATITUDE": "deg",
+    "RA_OBJ": "deg",
+    "DEC_OBJ": "deg",
+    "LO_THRES": "TeV",
     "RATE": "1 / s",
+    "RATE_SPECTRUM": "1 / s",
 }
 
-TEXT = ("TELESCOP", "TELLIST")
+TEXT = ("TELESCOP", "TELLIST", "OBJECT")
 _LOCATION = ("GEOLON", "GEOLAT", "ALTITUDE")
 
 
@@ -100,15 +106,15 @@ class Index:
         column = self.table[key]
         if key in TEXT:
             return as_array(key, list(np.ma.filled(np.ma.asarray(column), "")))
-        if column.dtype.kind in "OSU":
+        if column.dtype.kind in "OSU" or column.ndim > 1:
             return as_array(key, [None if v is np.ma.masked else v for v in column])
         unit = UNITS.get(key, "s" if key in ("TSTART", "TSTOP") else None)
         values = np.ma.asarray(getattr(column, "value", column)).astype(float)
         if unit is not None and column.unit not in (None, ""):
-            values = values * self._factor(key, column.unit, unit)
+            values = values * self.factor(key, column.unit, unit)
         return np.ma.filled(values, np.nan)
 
-    def _factor(self, key, own, unit):
+    def factor(self, key, own, unit):
         """Give the factor from one unit to another."""
         try:
             return u.Unit(own).to(unit)
@@ -137,8 +143,39 @@ def _missing(values):
     return values == "" if values.dtype.kind == "U" else np.isnan(values)
 
 
-def from_index(index, wanted):
-    """Run table of an obs-index, without what follows from the pointing."""
+def _in_unit(index, feature, values):
+    """Values of a further column in the unit of its tolerance."""
+    column = index.table[feature.name] if feature.name in index.table.colnames else None
+    unit = getattr(column, "unit", None)
+    if not feature.unit:
+        return values
+    if unit is None:
+        raise ValueError(
+            f"{index.label}: column {feature.name} has no unit: give its tolerance as "
+            f"a plain number, without {feature.unit!r}"
+        )
+    return values * index.factor(feature.name, unit, feature.unit)
+
+
+def from_index(index, wanted, columns=None):
+    """Run table of an obs-index, without what follows from the pointing.
+
+    Parameters
+    ----------
+    index : `Index`
+        The index.
+    wanted : collection of str
+        Columns worth opening event files for.
+    columns : dict of str to `~gammapy_mimic.matching.features.Feature`, optional
+        Further columns. Default is none.
+
+    Returns
+    -------
+    runs : `~astropy.table.Table`
+        Runs.
+    locate : callable
+        Gives their sites, or raises a ValueError where nothing says them.
+    """
     number, nothing = len(index.obs_id), np.full(len(index.obs_id), np.nan)
 
     def get(key, *, header=True):
@@ -153,11 +190,14 @@ def from_index(index, wanted):
     runs = Table({"OBS_ID": index.obs_id})
     for key in TEXT:
         values = index.get(key, header=key == "TELLIST" and key in wanted)
+        if values is None and key == "OBJECT":
+            values = index.get("TARGET_NAME")
         if values is None and key == "TELESCOP" and key in wanted:
             # an index that does not name the telescope is taken to be of one only
             values = as_array(key, [index.header(0).get(key)] * number)
         runs[key] = np.full(number, "", dtype="U1") if values is None else values
     runs["TIME"] = _mjd(index, (start + stop) / 2, own)
+    runs["SPAN"] = stop - start
     runs["RA_PNT"], runs["DEC_PNT"] = get("RA_PNT"), get("DEC_PNT")
     drift = np.isnan(runs["RA_PNT"]).any()
     for key in ("ALT_PNT", "AZ_PNT"):
@@ -165,9 +205,14 @@ def from_index(index, wanted):
     runs["ONTIME"] = ontime
     for key in ("LIVETIME", "MUONEFF", "NSBLEVEL", "N_TELS"):
         runs[key] = get(key, header=key in wanted)
-    counts = get("EVENT_COUNT", header="RATE" in wanted)
-    runs["RATE"] = counts / np.where(ontime > 0, ontime, np.nan)
-    return runs, _index_locations(index, runs["TELESCOP"])
+    for key in ("RA_OBJ", "DEC_OBJ"):
+        runs[key] = get(key, header=False)
+    if "RATE" in wanted:
+        counts = get("EVENT_COUNT")
+        runs["RATE"] = counts / np.where(ontime > 0, ontime, np.nan)
+    for name, feature in (columns or {}).items():
+        runs[name] = _in_unit(index, feature, get(name))
+    return runs, lambda: _index_locations(index, runs["TELESCOP"])
 
 
 def _mjd(index, seconds, own):

@@ -6,17 +6,30 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
-from astropy.table import MaskedColumn, Table
+from astropy.coordinates import Angle, EarthLocation, SkyCoord
+from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
-from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching.assign import assign_sets
-from gammapy_mimic.matching.cuts import FEATURES, Cuts, check_name, make_tolerances
-from gammapy_mimic.matching.pairs import PairTable, runs_to_json
+from gammapy_mimic.matching.cuts import Cuts
+from gammapy_mimic.matching.features import (
+    FEATURES,
+    MEASURED,
+    check_name,
+    make_columns,
+    make_tolerances,
+)
+from gammapy_mimic.matching.fill import fill_sets
+from gammapy_mimic.matching.good_time import BadTimes
+from gammapy_mimic.matching.measure import Measurement, energy_edges, field_rate
+from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.matching.rate import OuterRate
+from gammapy_mimic.matching.rows import make_pairs, no_slices, slice_columns
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
+from gammapy_mimic.matching.slices import Tracks
+from gammapy_mimic.matching.warn import source_warnings
+from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sources.known import parse_sources
 
 __all__ = ["DonorMatcher"]
@@ -26,6 +39,7 @@ log = logging.getLogger(__name__)
 BALANCED = ("airmass", "nsb")
 
 _MAX_NAMED = 8
+_THETA = 0.3 * u.deg
 
 
 class DonorMatcher:
@@ -53,12 +67,50 @@ class DonorMatcher:
         Choose among nearly equal distances (their mean may grow by 0.05) so that
         the means of airmass and NSB of a set agree with those of the targets.
         Default is False.
-    rate_proxy : None, "events" or callable, optional
-        Event rate of a run, for RATE_RATIO and the tolerance ``rate``. None: all
-        events over ontime, from the index where it has EVENT_COUNT. "events": the
-        rate in the outer field, `~gammapy_mimic.matching.OuterRate`. A callable
-        takes an `~gammapy.data.Observation` and returns a rate. The latter two read
-        the events of all runs, None those of observations. Default is None.
+    columns : mapping, optional
+        Tolerances of further numeric columns of the index or cards of EVENTS: a
+        number in the unit of the column, a quantity, or a percentage of the target's
+        value, such as ``{"TRANSMISSION": 0.1, "TRGRATE": "10%"}``. Default is none.
+    energy_min, energy_max : `~astropy.units.Quantity`, optional
+        Energy range of the analysis. Effective areas are compared in it, and rates
+        above ``energy_min``; in each pair above the energy thresholds (LO_THRES) of
+        both runs. Default is None: rates are compared above these thresholds, and
+        effective areas are not.
+    rate_proxy : None, "events", "index" or callable, optional
+        Event rate of a run, for RATE_RATIO and the tolerance ``rate``. None: the
+        rate within 2.5 deg. "events": the rate in the outer field,
+        `~gammapy_mimic.matching.OuterRate`. Both leave out the position of interest,
+        the object of each run and known sources. They read the events of paired runs,
+        and with the tolerance ``rate`` of all that pass the other cuts. "index": all
+        events over ontime by EVENT_COUNT of the index, without opening a file; also
+        used where there are none. A callable takes an `~gammapy.data.Observation` and
+        returns a rate. Default is None.
+    position : `~astropy.coordinates.SkyCoord`, optional
+        Position of interest; no rate counts events within 0.3 deg of it. Default is
+        None.
+    sources : see `~gammapy_mimic.sources.known.parse_sources`, optional
+        Sources that no rate counts, besides bright ones. Default is None.
+    catalogs : sequence of str, optional
+        Catalogs of sources that no rate counts and donors are warned of. Default is
+        the packaged table of bright sources.
+    scrambled : callable, optional
+        Takes the pointing of a donor (SkyCoord) and gives the circles that will be
+        scrambled in it; donors are not warned of these. Default is None: nothing
+        is scrambled.
+    fill : bool, optional
+        Take several donors for a target until their good time is that of the target,
+        and of longer donors the slice whose altitude and azimuth fit best. The
+        tolerance ``ontime`` is off then. Default is False.
+    reuse : int, optional
+        How often a donor (with ``fill`` the same time of a donor) may be used in a
+        set. The column SHARED says what part of a mimic is in others of its set.
+        Default is 1.
+    bad_times : str, `~pathlib.Path` or `~astropy.table.Table`, optional
+        Times that do not count, see `~gammapy_mimic.matching.BadTimes`. Default is
+        none.
+    location : `~astropy.coordinates.EarthLocation`, str or dict, optional
+        Site of all runs, where index and headers are wrong; see
+        `~gammapy_mimic.MimicMaker`. Default is None.
     epochs : `~astropy.time.Time`, optional
         Times at which the instrument changed. Donors must be of the target's epoch.
         Default is None.
@@ -89,7 +141,12 @@ class DonorMatcher:
         * ``telescope=0``: telescopes (TELESCOP) must be the same.
         * ``telescopes=None``: number of telescopes (TELLIST) not in common.
         * ``time=None``: difference of the times, such as ``30 * u.d``.
+        * ``effective_area=0.1``: largest relative difference of the effective areas
+          within 1 deg, in the energy range of the analysis.
+        * ``threshold=None``: relative difference of the thresholds (LO_THRES).
         * ``rate=None``: relative difference of the event rates.
+        * ``rate_chi2=None``: largest chi-square over degrees of freedom of the
+          donor's rate against time, see `~gammapy_mimic.matching.rate_chi2`.
         * ``galactic_latitude=None``: the least absolute latitude of a donor.
 
         None switches a cut off.
@@ -99,7 +156,8 @@ class DonorMatcher:
     Altitude and azimuth are computed for the middle of the run from pointing, time
     and site, because those in index tables may be off by degrees. Features come
     from the obs-index of a data store, and from EVENTS headers if the index lacks
-    them. A feature that one side lacks is skipped, with a note in the table.
+    them. A feature that one side lacks is skipped, with a note in the table. Runs
+    below the horizon never match, unless neither airmass nor azimuth is compared.
 
     Examples
     --------
@@ -117,7 +175,18 @@ class DonorMatcher:
         n_mimics: int = 1,
         relax: Sequence[Any] = (),
         balance: bool = False,
+        columns: Mapping[str, Any] | None = None,
+        energy_min: u.Quantity | None = None,
+        energy_max: u.Quantity | None = None,
         rate_proxy: str | Callable[[Observation], Any] | None = None,
+        position: SkyCoord | None = None,
+        sources: Any = None,
+        catalogs: Iterable[str] = ("bright",),
+        scrambled: Callable[[SkyCoord], Iterable[Any]] | None = None,
+        fill: bool = False,
+        reuse: int = 1,
+        bad_times: Any = None,
+        location: EarthLocation | str | Mapping | None = None,
         epochs: Sequence[Any] | None = None,
         keep_away: Any = None,
         keep_away_distance: u.Quantity | str = 2.5 * u.deg,
@@ -125,18 +194,34 @@ class DonorMatcher:
         **features: Any,
     ) -> None:
         self.tolerances = make_tolerances({**(tolerances or {}), **features})
-        self.relax = _relaxation(relax, self.tolerances)
-        if not isinstance(n_mimics, int | np.integer) or n_mimics < 1:
-            raise ValueError(f"n_mimics = {n_mimics!r}: must be a positive integer")
-        self.n_mimics = int(n_mimics)
+        self.columns, more = make_columns(columns or {})
+        self.tolerances |= more
+        self.relax = _relaxation(relax, self.tolerances, self.columns)
+        self.n_mimics = _positive_int("n_mimics", n_mimics)
+        self.reuse = _positive_int("reuse", reuse)
+        self.fill = bool(fill)
         self.balance = bool(balance)
+        if self.balance and (self.fill or self.reuse > 1):
+            raise ValueError("balance = True: not possible with fill or reuse")
+        if self.fill:
+            self.tolerances.pop("ontime", None)
+            self.relax = tuple(step for step in self.relax if step[0] != "ontime")
+        self.energy_min, self.energy_max = _energy_range(energy_min, energy_max)
         if rate_proxy == "events":
             rate_proxy = OuterRate()
-        if rate_proxy is not None and not callable(rate_proxy):
+        if not (rate_proxy in (None, "index") or callable(rate_proxy)):
             raise TypeError(
-                f"rate_proxy = {rate_proxy!r}: must be None, 'events' or a callable"
+                f"rate_proxy = {rate_proxy!r}: must be None, 'events', 'index' or a "
+                "callable"
             )
         self.rate_proxy = rate_proxy
+        self.position = position
+        self.sources = [] if sources is None else parse_sources(sources, theta=_THETA)
+        self.catalogs, self.scrambled = tuple(catalogs), scrambled
+        if not isinstance(bad_times, BadTimes):
+            bad_times = BadTimes(bad_times)
+        self.bad_times = bad_times
+        self.location = None if location is None else parse_location(location)
         self.epochs = None if epochs is None else Time(epochs)
         # circles keep their own radius, all other sources are points
         self.keep_away = (
@@ -177,27 +262,49 @@ class DonorMatcher:
             If there are no runs, an OBS_ID is duplicated, or a run has no pointing,
             time or site.
         """
-        runs = {}
-        for argument, data in (("targets", targets), ("donors", donors)):
-            runs[argument] = self._read(data, argument, skip_broken)
-        tolerances = self._active_tolerances()
-        cuts = Cuts(runs["targets"], runs["donors"], tolerances)
-        distance, level = cuts.evaluate(self.relax)
-        deltas = self._balance_deltas(cuts) if self.balance else None
-        chosen = assign_sets(distance, level, self.n_mimics, deltas)
-        notes = _notes(runs, tolerances)
-        pairs = self._table(runs, cuts, distance, level, chosen)
-        pairs.meta.update(
-            {
-                "n_mimics": self.n_mimics,
-                "balance": self.balance,
-                "tolerances": {name: float(x) for name, x in tolerances.items()},
-                "relax": [list(step) for step in self.relax],
-                "notes": notes,
-                "left_out": [list(item) for item in runs["targets"].meta["left_out"]],
-                **{name: runs_to_json(table) for name, table in runs.items()},
-            }
+        data = {"targets": targets, "donors": donors}
+        runs = {name: self._read(it, name, skip_broken) for name, it in data.items()}
+        measured = {
+            name: self._measurement(it, runs[name], skip_broken)
+            for name, it in data.items()
+        }
+        can_measure = all(it.is_possible for it in measured.values())
+        tolerances = self._active_tolerances(can_measure)
+        features = {**FEATURES, **self.columns}
+        cuts = Cuts(runs["targets"], runs["donors"], tolerances, features)
+        wanted = {
+            "threshold": "threshold" in tolerances,
+            "area": "effective_area" in tolerances,
+            "rate": "rate" in tolerances and self.rate_proxy != "index",
+            "chi2": "rate_chi2" in tolerances,
+        }
+
+        def measure(*rows):
+            for side, of_side in zip(measured.values(), rows, strict=True):
+                side(of_side, **wanted)
+
+        evaluation = cuts.evaluate(self.relax, measure)
+        slices = self._choose(cuts, evaluation, runs)
+        if can_measure and self.rate_proxy != "index":
+            rows, columns = slices["row"], slices["column"]
+            measured["targets"](np.unique(rows[columns >= 0]), rate=True)
+            measured["donors"](np.unique(columns[columns >= 0]), rate=True)
+        pairs = make_pairs(runs, cuts, evaluation, slices, self)
+        pairs.meta["notes"] = _notes(runs, tolerances, cuts.features)
+        if (
+            can_measure
+            and self.energy_min is None
+            and "effective_area" in self.tolerances
+        ):
+            pairs.meta["notes"].append("effective_area not compared: give energy_min")
+        pairs.meta["warnings"] = source_warnings(
+            runs, slices, catalogs=self.catalogs, scrambled=self.scrambled
         )
+        for side in runs.values():
+            pairs.meta["warnings"] += _horizon_warnings(side)
+            pairs.meta["warnings"] += side.meta.get("unreadable", [])
+        for text in pairs.meta["warnings"]:
+            log.warning(text)
         if pairs.missing:
             log.warning(
                 "%d of %d targets have no donor: %s; see rejected or summary()",
@@ -205,7 +312,7 @@ class DonorMatcher:
             )  # fmt: skip
         return pairs
 
-    def _active_tolerances(self):
+    def _active_tolerances(self, can_measure):
         """Tolerances with those that arguments of their own stand for."""
         extra = {}
         if self.exclude:
@@ -215,20 +322,39 @@ class DonorMatcher:
         if self.keep_away:
             extra["keep_away"] = self.keep_away_distance.deg
         both = {**self.tolerances, **extra}
-        return {name: both[name] for name in FEATURES if name in both}
+        if not {"airmass", "azimuth"} & set(both):
+            both.pop("horizon", None)
+        if self.energy_min is None or not can_measure:
+            both.pop("effective_area", None)
+        if not can_measure:
+            both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
+        return {name: both[name] for name in (*FEATURES, *self.columns) if name in both}
 
     def _read(self, data, argument, skip_broken):
         """Run table with all columns that the tolerances need."""
-        wanted = {FEATURES[name].column for name in self.tolerances}
-        if not isinstance(data, DataStore | Table):
-            # observations are about to be read anyway
+        wanted = {
+            FEATURES[name].column for name in self.tolerances if name in FEATURES
+        } - {"RATE"}
+        has_files = not isinstance(data, Table) and (
+            not isinstance(data, DataStore) or len(data.hdu_table)
+        )
+        if self.rate_proxy == "index" or not has_files:
             wanted.add("RATE")
-        if self.rate_proxy is not None:
-            wanted.discard("RATE")
-        runs = read_runs(data, wanted, argument=argument, skip_broken=skip_broken)
-        if self.rate_proxy is not None:
-            runs["RATE"] = self._rates(data, runs["OBS_ID"], argument, skip_broken)
-            runs["RATE"].unit = "s-1"
+        if callable(self.rate_proxy) and isinstance(data, Table):
+            raise TypeError(
+                f"{argument}: an index table has no events for rate_proxy; "
+                "give the DataStore or Observations"
+            )
+        runs = read_runs(
+            data,
+            wanted,
+            argument=argument,
+            skip_broken=skip_broken,
+            columns=self.columns,
+            location=self.location,
+            bad_times=self.bad_times,
+        )
+        runs.meta["side"] = argument
         runs["ALLOWED"] = (~np.isin(runs["OBS_ID"], self.exclude)).astype(float)
         if self.epochs is not None:
             runs["EPOCH"] = np.searchsorted(
@@ -240,32 +366,43 @@ class DonorMatcher:
             add_source_distance(runs, centers, radii)
         return runs
 
-    def _rates(self, data, ids, argument, skip_broken):
-        """Rate of each run by the rate proxy, in 1 / s; NaN for none."""
-        if isinstance(data, DataStore):
-            known = {
-                int(i): lambda i=i: data.obs(int(i), required_irf="all-optional")
-                for i in ids
-            }
-        elif isinstance(data, Table):
-            raise TypeError(
-                f"{argument}: an index table has no events for rate_proxy; "
-                "give the DataStore or Observations"
+    def _measurement(self, data, runs, skip_broken):
+        """Make what measures the runs of one side."""
+        proxy = self.rate_proxy
+        return Measurement(
+            data,
+            runs,
+            energy_edges(self.energy_min, self.energy_max),
+            proxy if callable(proxy) else field_rate(),
+            position=self.position,
+            catalogs=self.catalogs,
+            sources=self.sources,
+            bad_times=self.bad_times,
+            skip_broken=skip_broken,
+        )
+
+    def _choose(self, cuts, evaluation, runs):
+        """Choose donors: columns of the pair table that say who and which part."""
+        if not self.fill:
+            deltas = self._balance_deltas(cuts) if self.balance else None
+            distance, level = evaluation.distances(), evaluation.level
+            chosen = assign_sets(
+                distance, level, self.n_mimics, deltas, reuse=self.reuse
             )
-        else:
-            known = {int(obs.obs_id): lambda obs=obs: obs for obs in data}
-        rates = np.full(len(ids), np.nan)
-        for row, obs_id in enumerate(ids):
-            try:
-                # errors of broken files name them
-                rate = self.rate_proxy(read_once(known[int(obs_id)]()))
-            except (OSError, ValueError) as error:
-                if not skip_broken:
-                    raise
-                log.warning("Run %s has no rate: %s", obs_id, error)
-            else:
-                rates[row] = u.Quantity(rate, "s-1").value
-        return np.where(rates > 0, rates, np.nan)
+            return no_slices(chosen, self.reuse)
+        rows, columns = np.nonzero(evaluation.level >= 0)
+        distance = evaluation.distance(rows, columns)
+        level = evaluation.level[rows, columns].astype(float)
+        tolerances = {**make_tolerances({}), **self.tolerances}
+        sets = fill_sets(
+            (rows, columns, distance, level),
+            [Tracks(side) for side in runs.values()],
+            *(np.nan_to_num(np.asarray(side["ONTIME"])) for side in runs.values()),
+            n_sets=self.n_mimics,
+            reuse=self.reuse,
+            scale=(tolerances["airmass"] or 0.15, tolerances["azimuth"] or 45.0),
+        )
+        return slice_columns(sets, len(runs["targets"]))
 
     def _balance_deltas(self, cuts):
         """Signed differences of the balanced features over their tolerances."""
@@ -278,63 +415,46 @@ class DonorMatcher:
         ]
         return np.array(deltas) if deltas else None
 
-    def _table(self, runs, cuts, distance, level, chosen):
-        """Pair table of an assignment, without its meta."""
-        targets, donors = runs["targets"], runs["donors"]
-        rows = np.tile(np.arange(len(targets)), len(chosen))
-        columns = chosen.ravel()
-        absent = columns < 0
 
-        def masked(values, unit=None):
-            values = np.ma.masked_array(values, mask=absent)
-            if values.dtype.kind == "f":
-                values = np.ma.masked_invalid(values)
-            return MaskedColumn(values, unit=unit)
-
-        pairs = PairTable()
-        pairs["TARGET_OBS_ID"] = np.asarray(targets["OBS_ID"])[rows]
-        pairs["DONOR_OBS_ID"] = masked(np.asarray(donors["OBS_ID"])[columns])
-        pairs["MIMIC_SET"] = np.repeat(np.arange(len(chosen)), len(targets))
-        pairs["DISTANCE"] = masked(distance[rows, columns])
-        for name, tolerance in cuts.tolerances.items():
-            feature = FEATURES[name]
-            values = cuts.delta(name, rows, columns)
-            of_interest = tolerance > 0 or name in dict(self.relax)
-            if feature.counts and of_interest and not np.isnan(values).all():
-                unit = feature.unit or None
-                pairs[f"DELTA_{name.upper()}"] = masked(values, unit)
-        turned = donors["ORIENTATION"][columns] - targets["ORIENTATION"][rows]
-        turned = np.asarray((turned + 180) % 360 - 180)
-        pairs["DELTA_ORIENTATION"] = masked(turned, "deg")
-        ratio = np.asarray(donors["RATE"])[columns] / np.asarray(targets["RATE"])[rows]
-        pairs["RATE_RATIO"] = masked(ratio)
-        pairs["RELAXED"] = self._relaxed(cuts, rows, columns, level)
-        return pairs
-
-    def _relaxed(self, cuts, rows, columns, level):
-        """Cuts that each pair fails and that were relaxed for it."""
-        failed = cuts.failed(rows, columns)
-        names = list(dict.fromkeys(name for name, _ in self.relax))
-        texts = []
-        for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
-            is_relaxed = column >= 0 and level[row, column] > 0
-            used = [name for name in names if is_relaxed and failed[name][number]]
-            texts.append(",".join(used) or "none")
-        return np.array(texts)
+def _positive_int(name, value):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} = {value!r}: must be a positive integer")
+    return int(value)
 
 
-def _relaxation(relax, tolerances):
-    """Check steps of relaxation: (name, number or None)."""
+def _energy_range(energy_min, energy_max):
+    """Check the energy range of the analysis."""
+    given = {"energy_min": energy_min, "energy_max": energy_max}
+    for name, value in given.items():
+        if value is None:
+            continue
+        try:
+            given[name] = u.Quantity(value).to("TeV")
+        except u.UnitConversionError as error:
+            raise ValueError(f"{name} = {value!r}: must be an energy") from error
+        if not given[name].isscalar or not 0 < given[name].value < np.inf:
+            raise ValueError(f"{name} = {value!r}: must be one energy above 0")
+    low, high = given.values()
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"energy_min = {low} is not below energy_max = {high}")
+    return low, high
+
+
+def _relaxation(relax, tolerances, columns):
+    """Check steps of relaxation: (name, plain number or None)."""
     steps = []
     for item in [relax] if isinstance(relax, str) else relax:
         name, value = (item, None) if isinstance(item, str) else item
-        check_name(name)
+        check_name(name, columns)
         if name not in tolerances:
             raise ValueError(f"relax: {name!r} is switched off already")
         if value is not None:
-            value = make_tolerances({name: value})[name]
+            is_column = name in columns
+            make = (lambda it: make_columns(it)[1]) if is_column else make_tolerances
+            value = make({name: value})[name]
             tighter = value < tolerances[name]
-            if tighter != (FEATURES[name].kind == "at_least"):
+            kind = (columns if is_column else FEATURES)[name].kind
+            if tighter != (kind == "at_least"):
                 raise ValueError(
                     f"relax: {name} = {value:g} is not wider than the tolerance "
                     f"{tolerances[name]:g}"
@@ -343,17 +463,30 @@ def _relaxation(relax, tolerances):
     return tuple(steps)
 
 
-def _notes(runs, tolerances):
+def _notes(runs, tolerances, features):
     """Say what the comparison had to leave out, and what looks wrong."""
-    notes = [note for side, table in runs.items() for note in _run_notes(side, table)]
+    notes = [
+        f"{side}: run {obs_id} {why}, left out"
+        for side, table in runs.items()
+        for obs_id, why in table.meta["left_out"]
+    ]
     for name in tolerances:
-        column = FEATURES[name].column
+        column = features[name].column
         absent = {}
         for side, table in runs.items():
+            if column not in table.colnames:
+                absent[side] = "all"
+                continue
             values = np.asarray(table[column])
             gone = values == "" if values.dtype.kind == "U" else np.isnan(values)
-            if gone.any():
-                absent[side] = "all" if gone.all() else int(np.count_nonzero(gone))
+            if gone.all():
+                absent[side] = "all"
+            elif gone.any() and name not in MEASURED:
+                absent[side] = int(np.count_nonzero(gone))
+        if name == "rate" and all(
+            "RATE_SPECTRUM" in it.colnames for it in runs.values()
+        ):
+            continue
         if "all" in absent.values():
             sides = [side for side, number in absent.items() if number == "all"]
             notes.append(f"{name} not compared: {' and '.join(sides)} lack {column}")
@@ -365,17 +498,15 @@ def _notes(runs, tolerances):
     return notes
 
 
-def _run_notes(side, table):
-    """Give notes on runs that were left out or cannot have been taken so."""
-    for obs_id, why in table.meta["left_out"]:
-        yield f"{side}: run {obs_id} {why}, left out"
+def _horizon_warnings(table):
+    """Warn of runs that cannot have been taken so."""
+    side = table.meta["side"]
     below = np.asarray(table["OBS_ID"])[np.asarray(table["ALT_PNT"]) < 0].tolist()
     if below:
         named = ", ".join(map(str, below[:_MAX_NAMED]))
         more = ", ..." if len(below) > _MAX_NAMED else ""
-        note = (
-            f"{side}: {len(below)} pointings below the horizon (run {named}{more}): "
-            "are time (TSTART, MJDREFI, MJDREFF, TIMESYS) and site right?"
+        yield (
+            f"{side}: {len(below)} pointings below the horizon (run {named}{more}), "
+            "which never match: are time (TSTART, MJDREFI, MJDREFF, TIMESYS) and site "
+            "right? Set the site by location"
         )
-        log.warning(note)
-        yield note

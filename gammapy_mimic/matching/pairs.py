@@ -4,13 +4,17 @@ import json
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 from gammapy.data import DataStore, Observations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gammapy_mimic.matching.cuts import FEATURES, Cuts
+from gammapy_mimic.matching.cuts import Cuts
+from gammapy_mimic.matching.features import FEATURES, Feature
+from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.matching.index import UNITS
+from gammapy_mimic.matching.text import headlines, rejections
 
 __all__ = ["PairTable"]
 
@@ -26,14 +30,6 @@ def _runs_from_json(text):
     return Table(columns, units=units)
 
 
-def format_value(name, value):
-    """Value of a feature as text with its unit."""
-    if isinstance(value, str):
-        return value
-    unit = FEATURES[name].unit or UNITS.get(FEATURES[name].column, "")
-    return f"{value:.6g} {unit}".strip()
-
-
 class PairTable(Table):
     """Which donor stands in for which target.
 
@@ -46,23 +42,56 @@ class PairTable(Table):
     * DELTA_<FEATURE>: donor minus target; relative to the target for ontime, muon
       efficiency and rate. DELTA_AZIMUTH is wrapped; where both runs are within 10
       deg of the zenith it is the difference of the orientations.
-    * RATE_RATIO: event rate of the donor over that of the target.
+    * RATE_RATIO, RATE_RATIO_ERR: event rate of the donor over that of the target,
+      above the energy threshold, outside of sources; RATE_RATIO_BANDS in three bands
+      of energy, whose edges are `rate_bands`.
+    * RATE_CHI2: chi-square over degrees of freedom of the donor's rate against time.
     * RELAXED: cuts that were relaxed for this pair, else "none".
 
-    The meta holds tolerances, relaxation, notes and the features of all runs, from
-    which `rejected` and `cut_flow` are made when asked for. All of it survives
-    writing to ECSV.
+    With ``fill`` there is a row for each part of a target: TARGET_START, where it
+    begins in the target's good time, START and STOP, the slice of the donor's good
+    time, and MIMIC_OBS_ID, which is the target's OBS_ID for the first part, and that
+    with two more digits (01, 02, ...) for further ones. With ``fill`` or ``reuse``
+    SHARED is the part of the mimic's time that is also in others of the same set.
+
+    The meta holds tolerances, relaxation, notes, ``warnings`` (list of str), the
+    number of donors that each cut rejects, and the features of all runs, from which
+    `rejected` is made when asked for. All of it survives writing to ECSV.
     """
 
     @property
     def targets(self) -> Table:
         """Features of all targets as a `~astropy.table.Table`."""
-        return _runs_from_json(self.meta["targets"])
+        return self._runs("targets")
 
     @property
     def donors(self) -> Table:
         """Features of all possible donors as a `~astropy.table.Table`."""
-        return _runs_from_json(self.meta["donors"])
+        return self._runs("donors")
+
+    def _runs(self, side):
+        runs = _runs_from_json(self.meta[side])
+        runs.meta["energy_edges"] = self.meta.get("energy_edges", [])
+        return runs
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Features by name (dict of str to `Feature`)."""
+        further = self.meta.get("columns", {}).items()
+        return {
+            **FEATURES,
+            **{n: Feature(n, n, kind, "#", None, unit) for n, (kind, unit) in further},
+        }
+
+    @property
+    def rate_bands(self) -> u.Quantity:
+        """Edges of the bands of RATE_RATIO_BANDS (`~astropy.units.Quantity`)."""
+        return self.meta["rate_bands"] * u.TeV
+
+    @property
+    def warnings(self) -> list[str]:
+        """What may make mimics wrong, a line each (list of str)."""
+        return list(self.meta.get("warnings", []))
 
     @property
     def n_sets(self) -> int:
@@ -95,8 +124,9 @@ class PairTable(Table):
         """Every cut that some pair of target and donor failed.
 
         A `~astropy.table.Table` with TARGET_OBS_ID, DONOR_OBS_ID, CUT, the values
-        TARGET_VALUE and DONOR_VALUE (text with units) and the LIMIT, the tolerance
-        before any relaxation.
+        TARGET_VALUE and DONOR_VALUE, their DIFFERENCE and the LIMIT (all of them text
+        with units), the tolerance before any relaxation. It has a row for each cut
+        of each pair: for thousands of runs `why` and `cut_flow` are better.
         """
         return self.why()
 
@@ -119,17 +149,15 @@ class PairTable(Table):
             If the run is neither a target nor a donor.
         """
         targets, donors = self.targets, self.donors
-        cuts = Cuts(targets, donors, self.meta["tolerances"])
+        cuts = Cuts(targets, donors, self.meta["tolerances"], self.features)
         rows = _rows(targets, target, "target")[:, np.newaxis]
         columns = _rows(donors, donor, "donor")[np.newaxis]
         shape = rows.shape[0], columns.shape[1]
         parts = []
         for name, failed in cuts.failed(rows, columns).items():
             i, j = np.nonzero(np.broadcast_to(failed, shape))
-            part = _rejections(name, targets[rows[i, 0]], donors[columns[0, j]])
-            limit = format_value(name, self.meta["tolerances"][name])
-            part["LIMIT"] = np.full(len(i), limit)
-            parts.append(part)
+            place = rows[i, 0], columns[0, j]
+            parts.append(rejections(cuts, name, *place, targets, donors))
         result = {
             key: np.concatenate([part[key] for part in parts]) for key in parts[0]
         }
@@ -146,25 +174,13 @@ class PairTable(Table):
         the cuts before and fail this one, and LEFT; with relaxation also
         LEFT_RELAXED, those that are left if all of it is used.
         """
-        targets, donors = self.targets, self.donors
-        cuts = Cuts(targets, donors, self.meta["tolerances"])
-        columns = np.arange(len(donors))
-        counts: dict[str, list] = {name: [] for name in cuts.tolerances}
-        left = []
-        for row in range(len(targets)):
-            alive = np.ones(len(donors), dtype=bool)
-            for name, failed in cuts.failed(row, columns).items():
-                counts[name].append(int(np.count_nonzero(alive & failed)))
-                alive &= ~failed
-            left.append(int(np.count_nonzero(alive)))
-        table = Table({"TARGET_OBS_ID": targets["OBS_ID"]})
-        table["DONORS"] = len(donors)
+        counts = json.loads(self.meta["cut_flow"])
+        number = len(json.loads(self.meta["donors"])["OBS_ID"])
+        table = Table({"TARGET_OBS_ID": self.targets["OBS_ID"]})
+        table["DONORS"] = number
         for name, values in counts.items():
-            table[name] = values
-        table["LEFT"] = left
-        if self.meta["relax"]:
-            _, level = cuts.evaluate(self.meta["relax"])
-            table["LEFT_RELAXED"] = np.count_nonzero(level >= 0, axis=1)
+            if name != "LEFT_RELAXED" or self.meta["relax"]:
+                table[name] = values
         return table
 
     @property
@@ -172,14 +188,16 @@ class PairTable(Table):
         """Pairs, mean distance and mean differences of each mimic set.
 
         A `~astropy.table.Table` with MIMIC_SET, PAIRS, and the means of DISTANCE,
-        RATE_RATIO and all DELTA columns; masked where there is nothing to average.
+        RATE_RATIO, SHARED and all DELTA columns; masked where there is nothing to
+        average.
         """
         names = [name for name in self.colnames if name.startswith("DELTA_")]
+        shared = [name for name in ("SHARED",) if name in self.colnames]
         rows = []
         for number in range(self.n_sets):
             part = self[(self["MIMIC_SET"] == number) & self.has_donor]
             row = {"MIMIC_SET": number, "PAIRS": len(part)}
-            for name in ("DISTANCE", *names, "RATE_RATIO"):
+            for name in ("DISTANCE", *names, "RATE_RATIO", *shared):
                 row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
             rows.append(row)
         units = {name: self[name].unit for name in names if self[name].unit}
@@ -195,13 +213,14 @@ class PairTable(Table):
         """
         flow = self.cut_flow
         names = [
-            name for name in FEATURES if name in flow.colnames and name != "itself"
+            name for name in self.features if name in flow.colnames and name != "itself"
         ]
         paired = len(flow) - len(self.missing)
         lines = [
             f"{paired} of {len(flow)} targets have a donor "
             f"({self.n_sets} mimic set{'s' if self.n_sets > 1 else ''}, "
-            f"{len(self.donors)} possible donors)"
+            f"{len(self.donors)} possible donors)",
+            *self.headlines(),
         ]
         for row in flow[np.isin(flow["TARGET_OBS_ID"], self.missing)]:
             number = row["DONORS"] - row["LEFT"]
@@ -213,7 +232,20 @@ class PairTable(Table):
                 relaxed = " after relaxation" if left > row["LEFT"] else ""
                 text += f"; {left} left{relaxed}, but taken by other targets"
             lines.append(text)
+        lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def headlines(self) -> list[str]:
+        """Say how the rates of donors and targets agree, and what was shared.
+
+        Returns
+        -------
+        lines : list of str
+            Ratio of the rates of all pairs, or of those within the tolerances and of
+            relaxed ones; how much of the targets' time is filled, and how much of
+            that is used more than once.
+        """
+        return headlines(self)
 
     def to_observations(
         self,
@@ -240,7 +272,7 @@ class PairTable(Table):
         -------
         targets, donors : `~gammapy.data.Observations`
             As long as each other and in the same order. Targets without a donor
-            are left out.
+            are left out. Bad times are cut out and with ``fill`` all but the slices.
 
         Raises
         ------
@@ -254,8 +286,36 @@ class PairTable(Table):
             [int(obs_id) for obs_id in self[column][keep]]
             for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")
         )
-        found = _look_up(targets, target_ids, kwargs)
-        return found, _look_up(donors, donor_ids, kwargs)
+        on, off = (
+            _look_up(targets, target_ids, kwargs),
+            _look_up(donors, donor_ids, kwargs),
+        )
+        parts = [self.part(int(row)) for row in np.flatnonzero(keep)]
+        if all(part.is_whole for part in parts):
+            return on, off
+        cut = [part.cut(*runs) for part, *runs in zip(parts, on, off, strict=True)]
+        return Observations([a for a, _ in cut]), Observations([b for _, b in cut])
+
+    def part(self, row: int) -> Part:
+        """Say what of the runs of a pair is used, without bad times.
+
+        Parameters
+        ----------
+        row : int
+            Row of the table.
+
+        Returns
+        -------
+        part : `~gammapy_mimic.matching.good_time.Part`
+            Part; its ``cut(target, donor)`` gives the two observations.
+        """
+        target, donor = (int(self[f"{it}_OBS_ID"][row]) for it in ("TARGET", "DONOR"))
+        bad = json.loads(self.meta.get("bad_times", "{}"))
+        bad = {i: bad[str(i)] for i in (target, donor) if str(i) in bad}
+        if "START" not in self.colnames:
+            return Part(target, target, bad)
+        times = (float(self[it][row]) for it in ("TARGET_START", "START", "STOP"))
+        return Part(int(self["MIMIC_OBS_ID"][row]), target, bad, tuple(times))
 
     def plot(
         self,
@@ -311,23 +371,6 @@ def _rows(runs, obs_id, role):
     if not len(rows):
         raise ValueError(f"{role} = {obs_id!r}: no {role} has this OBS_ID")
     return rows
-
-
-def _rejections(name, targets, donors):
-    """Columns of the rejections by one cut."""
-    column = FEATURES[name].column
-    return {
-        "TARGET_OBS_ID": np.asarray(targets["OBS_ID"], dtype=np.int64),
-        "DONOR_OBS_ID": np.asarray(donors["OBS_ID"], dtype=np.int64),
-        "CUT": np.full(len(targets), name),
-        **{
-            key: np.array(
-                [format_value(name, value) for value in side[column].tolist()],
-                dtype=str,
-            )
-            for key, side in (("TARGET_VALUE", targets), ("DONOR_VALUE", donors))
-        },
-    }
 
 
 def _look_up(data, ids, kwargs):

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _POSITIVE = ("MUONEFF", "N_TELS", "ONTIME", "LIVETIME", "RATE")
 # a run below the horizon gets a finite airmass that fits nothing
 _LOWEST_ALT_DEG = 0.5
+_ONLY_BAD = "has only bad times"
 
 
 def _observation_row(observation):
@@ -45,14 +46,21 @@ def _observation_row(observation):
     telescope = meta.obs_info.telescope if meta.obs_info is not None else None
     start, stop = observation.gti.time_start.min(), observation.gti.time_stop.max()
     row = {
+        **keywords,
         "OBS_ID": int(observation.obs_id),
         "TELESCOP": telescope or keywords.get("TELESCOP"),
         "TIME": (start.tt.mjd + stop.tt.mjd) / 2,
+        "SPAN": (stop - start).to_value("s"),
         "ONTIME": observation.observation_time_duration.to_value("s"),
         "LIVETIME": observation.observation_live_time_duration.to_value("s"),
     }
-    for key in ("TELLIST", "MUONEFF", "NSBLEVEL", "N_TELS"):
-        row[key] = keywords.get(key)
+    if meta.target is not None and meta.target.name:
+        row["OBJECT"] = meta.target.name
+    if meta.target is not None and meta.target.position is not None:
+        position = meta.target.position.icrs
+        row |= {"RA_OBJ": position.ra.deg, "DEC_OBJ": position.dec.deg}
+    dropped = ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
+    row = {key: value for key, value in row.items() if key not in dropped}
     if pointing.fixed_icrs is not None:
         position = pointing.fixed_icrs
         row |= {"RA_PNT": position.ra.deg, "DEC_PNT": position.dec.deg}
@@ -62,7 +70,7 @@ def _observation_row(observation):
     return row
 
 
-def _from_observations(observations, wanted, argument):
+def _from_observations(observations, argument, columns, needs_location):
     """Run table of observations, without what follows from the pointing."""
     rows, locations = [], []
     for observation in observations:
@@ -72,25 +80,26 @@ def _from_observations(observations, wanted, argument):
                 "ObservationTable or Observations"
             )
         row = _observation_row(observation)
-        if "RATE" in wanted and observation.events is not None:
-            row["RATE"] = len(observation.events.table) / row["ONTIME"]
-        if observation.observatory_earth_location is None:
+        if needs_location and observation.observatory_earth_location is None:
             raise ValueError(
                 f"run {observation.obs_id} has no telescope position: create the "
-                "Observation with location=..."
+                "Observation with location=..., or give location to the matcher"
             )
         rows.append(row)
         locations.append(observation.observatory_earth_location)
     runs = Table({"OBS_ID": np.array([row["OBS_ID"] for row in rows], dtype=np.int64)})
-    keys = ("TIME", "RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ONTIME", "LIVETIME")
-    for key in (*TEXT, *keys, "MUONEFF", "NSBLEVEL", "N_TELS", "RATE"):
+    keys = ("TIME", "SPAN", "RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT", "ONTIME")
+    keys += ("LIVETIME", "MUONEFF", "NSBLEVEL", "N_TELS", "RA_OBJ", "DEC_OBJ")
+    for key in (*TEXT, *keys, *columns):
         runs[key] = as_array(key, [row.get(key) for row in rows])
-    return runs, stack_locations(locations)
+    return runs, lambda: stack_locations(locations)
 
 
 def _clean(runs):
     """Place holders become missing values, N_TELS is counted from TELLIST."""
     for key in _POSITIVE:
+        if key not in runs.colnames:
+            continue
         values = np.asarray(runs[key])
         runs[key] = np.where(values > 0, values, np.nan)
     runs["NSBLEVEL"] = np.where(runs["NSBLEVEL"] >= 0, runs["NSBLEVEL"], np.nan)
@@ -115,6 +124,8 @@ def _add_pointing(runs, location):
         for key in ("RA_PNT", "DEC_PNT", "ALT_PNT", "AZ_PNT")
     )
     drift = np.isnan(ra)
+    runs["DRIFT"] = drift.astype(float)
+    runs["LATITUDE"] = location.lat.deg
     if drift.any():
         horizontal = SkyCoord(az[drift], alt[drift], unit="deg", frame=frame[drift])
         ra[drift], dec[drift] = horizontal.icrs.ra.deg, horizontal.icrs.dec.deg
@@ -150,7 +161,16 @@ def add_source_distance(runs, centers, radii_deg):
     runs["SOURCE_DISTANCE"] = nearest
 
 
-def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
+def read_runs(
+    data,
+    wanted=(),
+    *,
+    argument="data",
+    skip_broken=False,
+    columns=None,
+    location=None,
+    bad_times=None,
+):
     """Table of what runs are compared by.
 
     Parameters
@@ -160,13 +180,19 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
         Runs. Of a data store the obs-index is used; EVENTS headers are read for
         what it lacks (TELESCOP: that of the first run stands for all).
     wanted : collection of str, optional
-        Columns among TELESCOP, TELLIST, MUONEFF, NSBLEVEL, N_TELS and RATE worth
-        opening event files for. Default is none.
+        Columns among TELESCOP, TELLIST, MUONEFF, NSBLEVEL, N_TELS and RATE (events
+        of the index per ontime) worth opening event files for. Default is none.
     argument : str, optional
         Name of the argument in messages. Default is "data".
     skip_broken : bool, optional
         Leave out runs without time or pointing, with a warning, as long as there are
         others. Default is False: they are an error.
+    columns : dict of str to `~gammapy_mimic.matching.features.Feature`, optional
+        Further columns of the index or cards of EVENTS. Default is none.
+    location : `~astropy.coordinates.EarthLocation`, optional
+        Site, instead of what index and headers say. Default is None.
+    bad_times : `~gammapy_mimic.matching.good_time.BadTimes`, optional
+        Time that does not count. Default is none.
 
     Returns
     -------
@@ -175,9 +201,10 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
         ALT_PNT, AZ_PNT, AIRMASS (1 / cos of the zenith angle) and ORIENTATION
         (direction of the celestial pole as seen from the pointing, from the zenith
         towards increasing azimuth) at TIME, the middle of the run (MJD, TT);
-        TELESCOP, N_TELS, TELLIST, ONTIME, LIVETIME, MUONEFF, NSBLEVEL and RATE
-        (events per ontime). NaN or empty text where unknown. ``meta["left_out"]``:
-        list of (OBS_ID, why).
+        TELESCOP, N_TELS, TELLIST, SPAN (from start to end), ONTIME, LIVETIME,
+        MUONEFF, NSBLEVEL, OBJECT, RA_OBJ, DEC_OBJ, LATITUDE (of the site) and DRIFT
+        (1 in drift mode). NaN or empty text where unknown. ``meta["left_out"]``: list
+        of (OBS_ID, why).
 
     Raises
     ------
@@ -197,13 +224,23 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
         ) from None
     if number == 0:
         raise ValueError(f"{argument}: has no runs")
+    columns = columns or {}
     if isinstance(table, Table):
         index = Index(table, data.hdu_table if is_store else None)
-        runs, location = from_index(index, wanted)
+        runs, locate = from_index(index, wanted, columns)
+        gone = []
     else:
-        runs, location = _from_observations(data, wanted, argument)
+        data, gone = _cut_observations(data, bad_times)
+        runs, locate = _from_observations(data, argument, columns, location is None)
+    given = location is not None
+    location = stack_locations([location] * len(runs)) if given else locate()
     _check_unique(runs, argument)
     runs, location = _without_broken(runs, location, argument, skip_broken)
+    if is_store and bad_times is not None:
+        runs, location = _without_bad_times(runs, location, data, bad_times)
+    runs.meta["left_out"] += gone
+    if not len(runs):
+        raise ValueError("bad_times leave no run")
     _clean(runs)
     _add_pointing(runs, location)
     for name, unit in UNITS.items():
@@ -211,6 +248,42 @@ def read_runs(data, wanted=(), *, argument="data", skip_broken=False):
             runs[name].unit = unit
     runs.sort("OBS_ID")
     return runs
+
+
+def _cut_observations(observations, bad_times):
+    """Observations without their bad times, and those of which nothing is left."""
+    if bad_times is None:
+        return observations, []
+    cut, gone = [], []
+    for observation in observations:
+        gti = bad_times.good_gti(observation.obs_id, observation.gti)
+        if len(gti.table):
+            cut.append(bad_times.cut(observation))
+        else:
+            gone.append((int(observation.obs_id), _ONLY_BAD))
+    if not cut:
+        raise ValueError("bad_times leave no run")
+    return cut, gone
+
+
+def _without_bad_times(runs, location, store, bad_times):
+    """Take bad times from the time of runs of a data store; their GTIs are read."""
+    keep = np.ones(len(runs), dtype=bool)
+    for row in np.flatnonzero(np.isin(runs["OBS_ID"], bad_times.obs_ids)):
+        obs_id = int(runs["OBS_ID"][row])
+        old = store.obs(obs_id, required_irf=[]).gti
+        new = bad_times.good_gti(obs_id, old)
+        if not len(new.table):
+            keep[row] = False
+            runs.meta["left_out"].append((obs_id, _ONLY_BAD))
+            continue
+        start, stop = new.time_start.min(), new.time_stop.max()
+        part = float((new.time_sum / old.time_sum).to_value(""))
+        runs["TIME"][row] = (start.tt.mjd + stop.tt.mjd) / 2
+        runs["SPAN"][row] = (stop - start).to_value("s")
+        for name in ("ONTIME", "LIVETIME"):
+            runs[name][row] *= part
+    return runs[keep], location[keep]
 
 
 def _check_unique(runs, argument):

@@ -161,13 +161,13 @@ def _slow_quantities(hours):
 
 
 class _Orientation:
-    """Orientation of the Earth by astropy's table, as plain numbers."""
+    """Orientation of the Earth by astropy's table, as arrays."""
 
     def __init__(self):
         self._table, self._last_mjd = None, -np.inf
 
     def __call__(self, utc1, utc2):
-        """Interpolate as astropy does.
+        """Interpolate following astropy.
 
         UT1 - UTC in seconds, and the terrestrial pole in radians, shape (3, n). None
         for times outside of the table.
@@ -184,7 +184,7 @@ class _Orientation:
         return (low + part[:, np.newaxis] * step).T
 
     def _read(self, last_mjd):
-        """Read the table, which astropy fetches anew for recent times if it is old."""
+        """Read the table, which astropy fetches again for recent times if it is old."""
         table = iers.earth_orientation_table.get()
         if table is self._table and last_mjd <= self._last_mjd:
             return

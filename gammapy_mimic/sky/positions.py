@@ -47,7 +47,7 @@ class EventPositions:
 
     @classmethod
     def from_coordinates(cls, position, time, observation):
-        """Positions of positions at times of a run, as astropy has them."""
+        """Positions at times of a run, following astropy."""
         pointing, (origin, seconds) = (
             Pointing.from_observation(observation),
             _seconds(time),

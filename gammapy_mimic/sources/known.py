@@ -93,7 +93,7 @@ def parse_sources(
     TypeError
         If a source is of another kind: another shape, or a region in pixels.
     ValueError
-        If theta is no positive angle or their number is wrong, a position is not
+        If theta is not a positive angle or their number is wrong, a position is not
         finite, or a name is unknown.
 
     Examples

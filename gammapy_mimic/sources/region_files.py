@@ -52,7 +52,7 @@ def read_regions(path):
     OSError
         If the file cannot be opened.
     ValueError
-        If a line cannot be read, or it is no DS9 file: a source that is missed would
+        If a line cannot be read, or it is not a DS9 file: a source that is missed would
         stay in the data.
     """
     path = Path(path)

@@ -1,5 +1,6 @@
 """What is known of a background model, as a gammapy model with priors."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from gammapy.modeling.models import (
     PowerLawNormSpectralModel,
     SpectralModel,
 )
+from numpy.typing import ArrayLike
 
 __all__ = ["PrincipalComponentsNormSpectralModel", "binwise_model", "norm_tilt_model"]
 
@@ -47,7 +49,13 @@ class PrincipalComponentsNormSpectralModel(SpectralModel):
         "principal-components-norm",
     ]
 
-    def __init__(self, energy, mean, components, amplitudes=None):
+    def __init__(
+        self,
+        energy: u.Quantity,
+        mean: ArrayLike,
+        components: ArrayLike,
+        amplitudes: Sequence[float] | Parameters | None = None,
+    ) -> None:
         self._energy = u.Quantity(energy)
         self._mean = np.array(mean, dtype=float)
         self._components = np.array(components, dtype=float)
@@ -77,21 +85,21 @@ class PrincipalComponentsNormSpectralModel(SpectralModel):
         super().__init__()
 
     @property
-    def energy(self):
+    def energy(self) -> u.Quantity:
         """Edges of the energy bins."""
         return self._energy
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Norm in each bin where all amplitudes are 0."""
         return self._mean
 
     @property
-    def components(self):
+    def components(self) -> np.ndarray:
         """Principal components, shape (n_components, n)."""
         return self._components
 
-    def evaluate(self, energy, *amplitudes):
+    def evaluate(self, energy: u.Quantity, *amplitudes: float) -> u.Quantity:
         """Evaluate the norm.
 
         Parameters
@@ -111,11 +119,11 @@ class PrincipalComponentsNormSpectralModel(SpectralModel):
         number = np.searchsorted(lower, energy.value, side="right") - 1
         return u.Quantity(np.maximum(norm, 0)[np.maximum(number, 0)])
 
-    def __call__(self, energy):
+    def __call__(self, energy: u.Quantity) -> u.Quantity:
         """Evaluate the norm with the current amplitudes."""
         return self.evaluate(energy, *self.parameters.value)
 
-    def to_dict(self, full_output=False):
+    def to_dict(self, full_output: bool = False) -> dict:
         """Give all that `from_dict` needs, as gammapy's models do."""
         data = super().to_dict(full_output=full_output)
         data["spectral"] |= {
@@ -129,7 +137,9 @@ class PrincipalComponentsNormSpectralModel(SpectralModel):
         return data
 
     @classmethod
-    def from_dict(cls, data, **kwargs):
+    def from_dict(
+        cls, data: dict, **kwargs: object
+    ) -> "PrincipalComponentsNormSpectralModel":
         """Make it from what `to_dict` gives."""
         data = data["spectral"]
         energy = u.Quantity(data["energy"]["data"], data["energy"]["unit"])

@@ -10,6 +10,9 @@ from astropy.table import QTable
 from gammapy.data import Observation
 from gammapy.maps import Map
 from gammapy.modeling.models import FoVBackgroundModel
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.ecsv import read_ecsv, write_ecsv
@@ -33,7 +36,9 @@ from gammapy_mimic.validation.systematic_table import (
     checked_counts,
     count_run,
     left_out_runs,
+    level_and_shape,
     measure_tilt,
+    require_donors,
     sums,
     systematic_table,
 )
@@ -79,12 +84,12 @@ class BackgroundSystematic:
         cls,
         counts: np.ndarray,
         predicted: np.ndarray,
-        donors,
+        donors: ArrayLike,
         *,
         energy_edges: u.Quantity,
         offset_edges: u.Quantity | None = None,
         predicted_variance: np.ndarray | None = None,
-        obs_ids=None,
+        obs_ids: ArrayLike | None = None,
     ) -> "BackgroundSystematic":
         r"""Measure on counts and prediction of runs.
 
@@ -134,15 +139,7 @@ class BackgroundSystematic:
             for n, m, v in zip(*(sums(it) for it in data), strict=True)
         )
         used = np.concatenate(sums(data[1])[::2], axis=1) > MIN_PREDICTED
-        n_donors = np.isfinite(field.ratio).sum()
-        if n_donors < 2:
-            raise ValueError(
-                f"{len(donors)} runs given: {used[:, 0].sum()} of {len(donors)} runs "
-                "have counts and a predicted background of more than "
-                f"{MIN_PREDICTED:g} counts, and come from {n_donors} donors; the "
-                "scatter from donor to donor needs at least two, and a useful one some "
-                "ten: add donors, or take longer runs, lower energies or larger offsets"
-            )
+        require_donors(field, used[:, 0])
         table = systematic_table(field, bins, energy_edges, offset_edges)
         names = donors if obs_ids is None else np.asarray(obs_ids)
         table["LEFT_OUT"] = left_out_runs(table, used, names)
@@ -166,25 +163,14 @@ class BackgroundSystematic:
     @property
     def level(self) -> float:
         """Systematic of the level of the whole field, from the covariance."""
-        weight = self._weight
-        return float(np.sqrt(weight @ np.nan_to_num(self.covariance) @ weight))
+        return level_and_shape(self.table, self.covariance)[0]
 
     @property
     def shape(self) -> np.ndarray:
         """Systematic of each bin relative to the level, from the covariance."""
-        number = len(self.correlation)
-        relative = np.eye(number) - np.outer(np.ones(number), self._weight)
-        covariance = relative @ np.nan_to_num(self.covariance) @ relative.T
-        shape = np.sqrt(np.diag(covariance).clip(min=0))
-        return np.where(np.isfinite(self.table["SYSTEMATIC"][1:]), shape, np.nan)
+        return level_and_shape(self.table, self.covariance)[1]
 
-    @property
-    def _weight(self):
-        """Share of each bin in the prediction."""
-        weight = np.nan_to_num(np.array(self.table["PREDICTED"][1:]))
-        return weight / weight.sum()
-
-    def plot(self, ax):
+    def plot(self, ax: Axes) -> Axes:
         """Draw mean and systematic of the whole field and of each bin.
 
         Parameters
@@ -199,11 +185,11 @@ class BackgroundSystematic:
         """
         return plot_systematic(self.table, ax)
 
-    def peek(self, figsize=(12, 4.5)):
+    def peek(self, figsize: tuple[float, float] = (12, 4.5)) -> Figure:
         """Draw the table, and the correlation between its bins, in a new figure."""
         return peek_systematic(self, figsize)
 
-    def write(self, path, *, overwrite=False):
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the table to an ECSV file, with all else in its metadata.
 
         Parameters
@@ -228,7 +214,7 @@ class BackgroundSystematic:
         write_ecsv(table, path)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> "BackgroundSystematic":
         """Read what `write` has written.
 
         Parameters
@@ -299,12 +285,10 @@ class BackgroundSystematic:
         ValueError
             If ``kind`` is unknown or a number is not positive.
         """
-        number = n_runs if n_donors_stacked == 1 else n_donors_stacked
+        given = f"n_runs = {n_runs}, n_donors_stacked = {n_donors_stacked}"
         if not min(n_runs, n_donors_stacked) >= 1:
-            raise ValueError(
-                f"n_runs = {n_runs}, n_donors_stacked = {n_donors_stacked}: must be at "
-                "least 1"
-            )
+            raise ValueError(f"{given}: must be at least 1")
+        number = n_runs if n_donors_stacked == 1 else n_donors_stacked
         models = {"norm-tilt": norm_tilt_model, "binwise": binwise_model}
         if kind not in models:
             raise ValueError(f"kind = {kind!r}: must be 'norm-tilt' or 'binwise'")

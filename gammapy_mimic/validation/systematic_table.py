@@ -17,7 +17,9 @@ __all__ = [
     "count_cells",
     "count_run",
     "left_out_runs",
+    "level_and_shape",
     "measure_tilt",
+    "require_donors",
     "sums",
     "systematic_table",
 ]
@@ -112,6 +114,19 @@ def sums(data):
     )
 
 
+def require_donors(field: DonorRatios, used: np.ndarray) -> None:
+    """Raise an error unless two donors are used; ``used`` is of each run."""
+    n_donors = np.isfinite(field.ratio).sum()
+    if n_donors < 2:
+        raise ValueError(
+            f"{len(used)} runs given: {used.sum()} of {len(used)} runs have counts and "
+            f"a predicted background of more than {MIN_PREDICTED:g} counts, and come "
+            f"from {n_donors} donors; the scatter from donor to donor needs at least "
+            "two, and a useful one some ten: add donors, or take longer runs, lower "
+            "energies or larger offsets"
+        )
+
+
 def systematic_table(
     field: DonorRatios, bins: DonorRatios, energy_edges, offset_edges
 ) -> QTable:
@@ -179,6 +194,21 @@ def left_out_runs(table, used, names):
                 found[-1],
             )
     return found
+
+
+def level_and_shape(table: QTable, covariance: np.ndarray) -> tuple[float, np.ndarray]:
+    """Systematic of the level of the field, and of each bin relative to it.
+
+    The level is the mean of the bins, weighted by their prediction.
+    """
+    is_measured = np.isfinite(table["SYSTEMATIC"][1:])
+    weight = np.where(is_measured, np.nan_to_num(table["PREDICTED"][1:]), 0)
+    weight = weight / weight.sum()
+    covariance = np.nan_to_num(covariance)
+    level = float(np.sqrt(weight @ covariance @ weight))
+    relative = np.eye(len(weight)) - weight
+    shape = np.sqrt(np.diag(relative @ covariance @ relative.T).clip(min=0))
+    return level, np.where(is_measured, shape, np.nan)
 
 
 def measure_tilt(by_energy: DonorRatios, energy_edges: u.Quantity) -> Tilt:

@@ -83,7 +83,7 @@ def _find(location, obs_id):
     except KeyError as error:
         raise ValueError(
             f"OBS_ID {obs_id}: {location.path()} has no HDU {location.hdu_name!r}, "
-            "although its index says so; mend the index"
+            "although its index says so; correct the index"
         ) from error
 
 

@@ -92,7 +92,7 @@ class MimicWriter:
         for path in map(self.file_path, seen):
             self._check_file(path)
 
-    def is_own(self, path):
+    def is_own(self, path: Path) -> bool:
         """Whether a file of a run may be replaced: whether this package wrote it.
 
         Parameters
@@ -157,7 +157,7 @@ class MimicWriter:
         self._written.add(obs_id)
         return index_rows(*written, file_name=path.name, size=size)
 
-    def check_sources(self, observation):
+    def check_sources(self, observation: Observation) -> None:
         """Raise an error if a run is read from a file that might be replaced.
 
         Parameters

@@ -200,7 +200,7 @@ def test_runs_without_events(tiny):
     assert "(2 made, 0 kept)" in invoke("run", tiny.config, code=0)
     assert "0 errors, 0 warnings" in invoke("check", tiny.out, code=0)
     line = error_line(invoke("report", tiny.out, code=1))
-    assert "0 of 2 runs have counts" in line
+    assert "in which runs have counts and predicted background" in line
 
 
 # --- index tables -----------------------------------------------------------------
@@ -689,7 +689,6 @@ def test_broken_file_of_a_campaign(made, fault):
 
 def test_run_mends_broken_files(made, tiny_reference):
     for fault in (
-        "pairs: half",
         "provenance: half",
         "mimic: half",
         "mimic set: obs: no rows",
@@ -699,6 +698,14 @@ def test_run_mends_broken_files(made, tiny_reference):
     assert "(1 made, 1 kept)" in invoke("run", made.config, code=0)
     assert contents(made.out) == contents(tiny_reference)
     invoke("check", made.out, code=0)
+
+
+def test_broken_pairs_are_not_made_again_in_silence(made, tiny_reference):
+    name, damage, _ = CAMPAIGN_FILES["pairs: half"]
+    damage(made.out / name)
+    assert "--rematch" in error_line(invoke("run", made.config, code=2))
+    invoke("run", made.config, "--rematch", code=0)
+    assert contents(made.out) == contents(tiny_reference)
 
 
 def test_check_goes_on_with_the_rest(tiny_store, tmp_path):

@@ -9,10 +9,12 @@ import shutil
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from astropy import units as u
+from astropy.table import Table
 from gammapy.data import DataStore
 from helpers.faults import (
     assert_nothing_half_written,
@@ -231,7 +233,9 @@ def test_report(made, monkeypatch):
     monkeypatch.setattr(
         page,
         "measure",
-        lambda *_, **__: type("Found", (), {"systematic": _Systematic()}),
+        lambda *_, **__: SimpleNamespace(
+            systematic=_Systematic(), local=SimpleNamespace(table=Table())
+        ),
     )
     (made.out / "figures").mkdir()
     (made.out / "report.html").write_text("old")

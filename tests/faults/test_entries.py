@@ -574,7 +574,9 @@ class TestWriter:
     def test_a_run_without_time(self, tmp_path):
         run = make_run(n_events=5)
         run.events.table["TIME"][2] = np.nan
-        with pytest.raises(ValueError, match="OBS_ID 1 has no time for some"):
+        with pytest.raises(
+            ValueError, match="run 1: EVENTS has an invalid TIME in row 2"
+        ):
             write_datastore([run], tmp_path / "out")
         assert not (tmp_path / "out").exists()
 

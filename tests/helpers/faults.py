@@ -103,8 +103,8 @@ def _late(data):
 FAULTS = {
     "truncated": (truncated, "broken"),
     "cut header": (change_bytes(lambda content: content[:3500]), "no END"),
-    "not FITS": (change_bytes(lambda _: b"hello"), "no FITS file"),
-    "no bytes": (change_bytes(lambda _: b""), "no FITS file"),
+    "not FITS": (change_bytes(lambda _: b"hello"), "not a FITS file"),
+    "no bytes": (change_bytes(lambda _: b""), "not a FITS file"),
     "bad gzip": (change_bytes(lambda _: b"\x1f\x8b" + bytes(50)), "broken"),
     "no EVENTS": (without_hdu("EVENTS"), "no EVENTS"),
     "no GTI": (without_hdu("GTI"), "no GTI"),
@@ -148,8 +148,8 @@ FAULTS = {
 _FILE_FAULTS = {
     "missing": (lambda path: path.unlink(), "No such file"),
     "truncated": (truncated, "broken"),
-    "not FITS": (change_bytes(lambda _: b"hello"), "no FITS file"),
-    "no bytes": (change_bytes(lambda _: b""), "no FITS file"),
+    "not FITS": (change_bytes(lambda _: b"hello"), "not a FITS file"),
+    "no bytes": (change_bytes(lambda _: b""), "not a FITS file"),
     "a folder": (as_folder, "Is a directory"),
     "a loop": (
         lambda path: (path.unlink(), path.symlink_to(path.name)),

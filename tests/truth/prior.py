@@ -108,6 +108,13 @@ CASES = {
         "norm": 0.1,
         "kind": "binwise",
     },
+    "norm and tilt, 20 donors": {"n_donors": 20, "norm": 0.1, "tilt": 0.1},
+    "norm and tilt, 20 donors, binwise": {
+        "n_donors": 20,
+        "norm": 0.1,
+        "tilt": 0.1,
+        "kind": "binwise",
+    },
 }
 
 

@@ -1,5 +1,17 @@
 """Every touch of a private or version-dependent part of gammapy."""
 
+from gammapy_mimic.data.compat.irf_parts import (
+    IRFS,
+    background_alignment,
+    irf,
+    irf_keywords,
+    irf_location,
+    irf_with_keywords,
+    irfs,
+    lacks_fov_alignment,
+    mirrored,
+    with_fov_alignment,
+)
 from gammapy_mimic.data.compat.locations import (
     FileLocation,
     LazyLocation,
@@ -7,24 +19,14 @@ from gammapy_mimic.data.compat.locations import (
     read_once,
 )
 from gammapy_mimic.data.compat.parts import (
-    IRFS,
-    background_alignment,
     events_header,
     has_own_location,
     holds,
-    irf,
-    irf_keywords,
-    irf_location,
-    irf_with_keywords,
-    irfs,
-    lacks_fov_alignment,
     lazy_run,
     livetime_fraction,
-    mirrored,
     part,
     source_paths,
     to_observation,
-    with_fov_alignment,
 )
 from gammapy_mimic.data.compat.response import (
     background,

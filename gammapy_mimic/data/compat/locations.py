@@ -158,7 +158,7 @@ def open_run(path):
     Raises
     ------
     OSError
-        If there is no such file, or it is no FITS file.
+        If there is no such file, or it is not a FITS file.
     ValueError
         If it has no EVENTS or no GTI HDU, or no OBS_ID.
     """
@@ -177,7 +177,7 @@ def open_run(path):
             found[hdu_type] = FileLocation.like(file, **place)
     for part in ("events", "gti"):
         if part not in found:
-            raise ValueError(f"{path} has no {part.upper()} HDU: it is no DL3 file")
+            raise ValueError(f"{path} has no {part.upper()} HDU: it is not a DL3 file")
     if not str(obs_id).strip().isdecimal():
         raise ValueError(f"{path}: OBS_ID = {obs_id!r} of EVENTS is not an integer")
     for part, hdu_class in (("pointing",) * 2, ("meta", "observation_metadata")):

@@ -1,0 +1,129 @@
+"""Pairs and rejections as text."""
+
+import numpy as np
+
+__all__ = ["headlines", "rejections"]
+
+
+def headlines(pairs):
+    """First lines about pairs; see `PairTable.headlines`."""
+    lines = list(_rate_lines(pairs))
+    if pairs.meta.get("fill"):
+        lines += _fill_lines(pairs)
+    if "SHARED" in pairs.colnames:
+        has_donor = ~np.ma.getmaskarray(np.ma.asarray(pairs["SHARED"]))
+        shared = np.asarray(pairs["SHARED"])[has_donor]
+        length = _lengths(pairs)[has_donor]
+        part = float(np.sum(shared * length) / np.sum(length)) if len(shared) else 0.0
+        if part:
+            lines.append(
+                f"{part:.1%} of the time of mimics is also in another one of the same "
+                "set: these are not independent"
+            )
+    return lines
+
+
+def _lengths(pairs):
+    """Good time of the mimics, in seconds."""
+    if "START" in pairs.colnames:
+        return np.ma.filled(np.ma.asarray(pairs["STOP"] - pairs["START"]), np.nan)
+    donors = pairs.donors
+    known = dict(zip(donors["OBS_ID"].tolist(), donors["ONTIME"].tolist(), strict=True))
+    ids = np.ma.filled(np.ma.asarray(pairs["DONOR_OBS_ID"]), -1)
+    return np.array([known.get(int(obs_id), np.nan) for obs_id in ids])
+
+
+def _rate_lines(pairs):
+    ratio = np.ma.masked_invalid(np.ma.asarray(pairs["RATE_RATIO"]))
+    if not ratio.count():
+        return
+    relaxed = np.asarray(pairs["RELAXED"]) != "none"
+    groups = {"all": ~np.ma.getmaskarray(ratio)}
+    if relaxed.any():
+        names = sorted(set(",".join(np.asarray(pairs["RELAXED"])[relaxed]).split(",")))
+        groups = {
+            "within the tolerances": groups["all"] & ~relaxed,
+            f"relaxed ({', '.join(names)})": groups["all"] & relaxed,
+        }
+    energy = pairs.meta.get("energy_min")
+    above = "above the threshold" if energy is None else f"above {energy:g} TeV"
+    if "RATE_RATIO_BANDS" not in pairs.colnames:
+        above = "at all energies"
+    parts = []
+    for name, mask in groups.items():
+        values = np.asarray(ratio[mask], dtype=float)
+        if len(values):
+            span = f"{values.min():.2f} - {values.max():.2f}"
+            parts.append(f"{len(values)} pairs {name} {np.median(values):.2f} ({span})")
+    yield f"rate of donor / target {above}, median (range): {'; '.join(parts)}"
+
+
+def _fill_lines(pairs):
+    targets = pairs.targets
+    need = dict(
+        zip(targets["OBS_ID"].tolist(), targets["ONTIME"].tolist(), strict=True)
+    )
+    ids, length = np.asarray(pairs["TARGET_OBS_ID"]), np.nan_to_num(_lengths(pairs))
+    total, full = 0.0, 0
+    for number in range(pairs.n_sets):
+        in_set = np.asarray(pairs["MIMIC_SET"]) == number
+        for target, seconds in need.items():
+            found = length[in_set & (ids == target)].sum()
+            total += min(found, seconds)
+            # what lacks a minute at the end is full, see the matcher
+            full += found > seconds - 60
+    asked = pairs.n_sets * sum(need.values())
+    yield (
+        f"{total / 3600:.1f} of {asked / 3600:.1f} h of the targets are filled; "
+        f"{full} of {pairs.n_sets * len(need)} targets of all sets are full"
+    )
+
+
+def rejections(cuts, name, rows, columns, targets, donors):
+    """Columns of the rejections by one cut.
+
+    Parameters
+    ----------
+    cuts : `~gammapy_mimic.matching.cuts.Cuts`
+        Cuts.
+    name : str
+        Cut.
+    rows, columns : `~numpy.ndarray` of int
+        Targets and donors of the pairs that it rejects.
+    targets, donors : `~astropy.table.Table`
+        Run tables.
+
+    Returns
+    -------
+    columns : dict of str to `~numpy.ndarray`
+        See `PairTable.rejected`.
+    """
+    feature = cuts.features[name]
+    result = {
+        "TARGET_OBS_ID": np.asarray(targets["OBS_ID"], dtype=np.int64)[rows],
+        "DONOR_OBS_ID": np.asarray(donors["OBS_ID"], dtype=np.int64)[columns],
+        "CUT": np.full(len(rows), name),
+    }
+    for key, runs, index in (
+        ("TARGET_VALUE", targets, rows),
+        ("DONOR_VALUE", donors, columns),
+    ):
+        texts = [""] * len(runs)
+        if feature.column in runs.colnames and feature.kind != "area":
+            texts = [_format(it, feature.unit) for it in runs[feature.column].tolist()]
+        result[key] = np.array(texts, dtype=str)[index]
+    delta = np.broadcast_to(cuts.delta(name, rows, columns), len(rows))
+    unit = "%" if feature.is_relative else feature.unit
+    scale = 100 if feature.is_relative else 1
+    is_number = feature.counts
+    result["DIFFERENCE"] = np.array(
+        [_format(scale * it, unit) if is_number else "" for it in delta.tolist()],
+        dtype=str,
+    )
+    limit = _format(scale * cuts.tolerances[name], unit)
+    result["LIMIT"] = np.full(len(rows), limit)
+    return result
+
+
+def _format(value, unit):
+    return value if isinstance(value, str) else f"{value:.6g} {unit}".strip()
