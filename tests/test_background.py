@@ -24,7 +24,7 @@ from gammapy_mimic.mimic.background import state_alignment, turn_background
 
 UNIT = "s-1 MeV-1 sr-1"
 ANGLES_DEG = (17, 45, 90, 211)
-TARGET = {"obs_id": 7, "pointing": SkyCoord(10, -30, unit="deg")}
+TARGET = {"obs_id": 7, "pointing": SkyCoord(20, -50, unit="deg")}
 
 
 def model(rate, *, width=0.2, n=20, lon_edges=None, **kwargs):

@@ -16,8 +16,8 @@ from gammapy_mimic.scramble.residuals import scramble_residuals
 
 TARGET = {
     "obs_id": 7,
-    "pointing": SkyCoord(10, -30, unit="deg"),
-    "start": Time("2021-03-02T17:47:00", scale="tt"),
+    "pointing": SkyCoord(20, -50, unit="deg"),
+    "start": Time("2021-03-02T19:47:00", scale="tt"),
 }
 SOURCES = [POINTING.directional_offset_by(a * u.deg, 0.8 * u.deg) for a in (0, 100)]
 

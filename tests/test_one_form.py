@@ -90,7 +90,7 @@ def assert_same_mimics(maker, target, donor, path):
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
-    options = {"pointing": SkyCoord(10, -30, unit="deg"), "n_events": 5}
+    options = {"pointing": SkyCoord(20, -50, unit="deg"), "n_events": 5}
     options["start"] = Time("2021-03-02T19:47:00", scale="tt")
     folder = tmp_path_factory.mktemp("target")
     open_raw("full", folder, **options)

@@ -49,7 +49,7 @@ def renamed(monkeypatch):
 @pytest.mark.parametrize("names", [*((name,) for name in SLOTS), SLOTS])
 def test_nothing_is_lost(kind, names, renamed, tmp_path):
     open_raw(kind, tmp_path / "donor", n_events=20)
-    place = {"pointing": SkyCoord(10, -30, unit="deg"), "n_events": 5}
+    place = {"pointing": SkyCoord(20, -50, unit="deg"), "n_events": 5}
     open_raw(kind, tmp_path / "target", start=Time("2021-03-02T19:47:00"), **place)
 
     def mimic_store(name):

@@ -27,7 +27,7 @@ from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.writer import write_run
 
 TARGET = {
-    "pointing": SkyCoord(10, -30, unit="deg"),
+    "pointing": SkyCoord(20, -50, unit="deg"),
     "start": Time("2021-03-02T19:47:00", scale="tt"),
     "obs_id": 7,
 }

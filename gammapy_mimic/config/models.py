@@ -306,8 +306,8 @@ allow_other_telescope
                 dict.fromkeys(("bright", *(self.scramble.catalogs or ())))
             )
             kwargs["sources"] = self.scramble.regions()
-        exclude = self.donors.exclude
-        return self.match.matcher(n_mimics=self.n_mimics, exclude=exclude, **kwargs)
+        kwargs |= {"n_mimics": self.n_mimics, "exclude": self.donors.exclude}
+        return self.match.matcher(location=self.location, **kwargs)
 
     def maker(self) -> MimicMaker:
         """Make the `~gammapy_mimic.MimicMaker`, with its scrambler."""

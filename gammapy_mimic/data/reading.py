@@ -18,6 +18,7 @@ from astropy.time import Time
 from gammapy_mimic.data import compat
 from gammapy_mimic.data.keywords import (
     ANGLE_TOLERANCE_DEG,
+    TIME_TOLERANCE_S,
     keep_equal,
     location_keywords,
 )
@@ -146,9 +147,10 @@ def read_run(observation, *, with_events=True):
     if reference is None and with_events and not isinstance(columns.get("TIME"), Time):
         raise ValueError(f"{label} has no MJDREFI and MJDREFF")
     gti_s, reference = _read_gti(observation, obs_id, reference)
-    if observation.obs_filter.time_filter:
-        # these are of the whole run
-        header = {k: v for k, v in header.items() if k not in ("ONTIME", "LIVETIME")}
+    if observation.obs_filter.time_filter and "ONTIME" in header:
+        # that of the header is of the whole run
+        ontime = {"ONTIME": float((gti_s[1] - gti_s[0]).sum())}
+        header = header | keep_equal(ontime, header, {"ONTIME": TIME_TOLERANCE_S})
     run = Run(
         obs_id=obs_id,
         header=_with_producer(header, observation),

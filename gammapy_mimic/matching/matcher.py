@@ -29,6 +29,7 @@ from gammapy_mimic.matching.rows import make_pairs, no_slices, slice_columns
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
 from gammapy_mimic.matching.slices import Tracks
 from gammapy_mimic.matching.warn import source_warnings
+from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sources.known import parse_sources
 
 __all__ = ["DonorMatcher"]
@@ -107,8 +108,9 @@ class DonorMatcher:
     bad_times : str, `~pathlib.Path` or `~astropy.table.Table`, optional
         Times that do not count, see `~gammapy_mimic.matching.BadTimes`. Default is
         none.
-    location : `~astropy.coordinates.EarthLocation`, optional
-        Site of all runs, where index and headers are wrong. Default is None.
+    location : `~astropy.coordinates.EarthLocation`, str or dict, optional
+        Site of all runs, where index and headers are wrong; see
+        `~gammapy_mimic.MimicMaker`. Default is None.
     epochs : `~astropy.time.Time`, optional
         Times at which the instrument changed. Donors must be of the target's epoch.
         Default is None.
@@ -184,7 +186,7 @@ class DonorMatcher:
         fill: bool = False,
         reuse: int = 1,
         bad_times: Any = None,
-        location: EarthLocation | None = None,
+        location: EarthLocation | str | Mapping | None = None,
         epochs: Sequence[Any] | None = None,
         keep_away: Any = None,
         keep_away_distance: u.Quantity | str = 2.5 * u.deg,
@@ -219,7 +221,7 @@ class DonorMatcher:
         if not isinstance(bad_times, BadTimes):
             bad_times = BadTimes(bad_times)
         self.bad_times = bad_times
-        self.location = location
+        self.location = None if location is None else parse_location(location)
         self.epochs = None if epochs is None else Time(epochs)
         # circles keep their own radius, all other sources are points
         self.keep_away = (

@@ -113,7 +113,7 @@ class MimicMaker(Maker):
     What the headers say is compared with events, time and site. With
     ``alignment="altaz"`` a pointing below the horizon is an error. Warnings are logged
     once a run: ONTIME that is not the sum of the good time (the file's ONTIME and
-    LIVETIME stay in the cards MIM_ONTM and MIM_LIVE), a pointing that is not where
+    LIVETIME stay in the cards MIM_ONTI and MIM_LIVE), a pointing that is not where
     the events are, ALT_PNT and AZ_PNT that are not where the pointing is, no site.
 
     The energy threshold (LO_THRES of the effective area) of a mimic is the higher

@@ -26,7 +26,7 @@ def target():
         "full",
         obs_id=7,
         n_events=1,
-        pointing=SkyCoord(10, -30, unit="deg"),
+        pointing=SkyCoord(20, -50, unit="deg"),
         start=Time("2021-03-02T19:47:00", scale="tt"),
     )
 

@@ -35,7 +35,7 @@ def _content(obs_id, **options):
 def paths(request, tmp_path):
     """Target, donor and output; the group of the benchmark is that of the suffix."""
     target = {
-        "pointing": SkyCoord(10, -30, unit="deg"),
+        "pointing": SkyCoord(20, -50, unit="deg"),
         "start": Time("2021-03-02T19:47:00", scale="tt"),
     }
     contents = _content(23523, **target), _content(25345)
