@@ -94,3 +94,16 @@ def reference(raw, tmp_path_factory):
     result = MimicCampaign(settings(raw, out)).run()
     assert result.complete
     return out
+
+
+@pytest.fixture
+def source_warnings():
+    """Ask for the warnings of sources in donors; see `few_warnings`."""
+
+
+@pytest.fixture(autouse=True)
+def few_warnings(request, monkeypatch):
+    """Constructed runs all look at the Crab Nebula, of which few tests want to hear."""
+    if "source_warnings" not in request.fixturenames:
+        name = "gammapy_mimic.mimic.maker.sources_of_pair"
+        monkeypatch.setattr(name, lambda *_: [])

@@ -732,7 +732,7 @@ def test_runs_of_pairs_in_lists_and_dicts():
             maker.run_pairs(wrong, runs, [(3, 4)])
 
 
-def test_sources_of_donors_are_warned_of_once(caplog):
+def test_sources_of_donors_are_warned_of_once(source_warnings, caplog):
     target, donor = (make_run("full", obs_id=k, n_events=20) for k in (1, 2))
     # the Crab Nebula is 0.5 deg from the pointing of both; the target is of Field 1
     maker = MimicMaker()
