@@ -284,7 +284,7 @@ def _runs(pairs, side):
 
 
 def _part(pairs, row):
-    """What of the runs of a pair is used; see `PairTable.part`."""
+    """Give the part of a pair that is used; see `PairTable.part`."""
     target, donor = (int(pairs[f"{it}_OBS_ID"][row]) for it in ("TARGET", "DONOR"))
     bad = json.loads(pairs.meta.get("bad_times", "{}"))
     bad = {i: bad[str(i)] for i in (target, donor) if str(i) in bad}
