@@ -284,19 +284,10 @@ class DonorMatcher:
         pairs.meta["notes"] = left_out_notes(runs, tolerances, cuts.features)
         for note in pairs.meta["notes"]:
             log.info(note)
-        if (
-            can_measure
-            and self.energy_min is None
-            and "effective_area" in self.tolerances
-        ):
+        lacks_energy = can_measure and self.energy_min is None
+        if lacks_energy and "effective_area" in self.tolerances:
             pairs.meta["notes"].append("effective_area not compared: give energy_min")
-        pairs.meta["warnings"] = source_warnings(
-            runs, slices, catalogs=self.catalogs, scrambled=self.scrambled
-        )
-        for side in runs.values():
-            pairs.meta["warnings"] += horizon_warnings(side)
-            pairs.meta["warnings"] += side.meta.get("unreadable", [])
-        _log_warnings(pairs, len(runs["targets"]))
+        _warn(self, pairs, runs, slices)
         return pairs
 
 
@@ -372,11 +363,18 @@ def _measurement(matcher, data, runs, skip_broken):
     )
 
 
-def _log_warnings(pairs, number):
+def _warn(matcher, pairs, runs, slices):
+    """Log warnings of sources, runs and missing donors; the first two are kept."""
+    pairs.meta["warnings"] = source_warnings(
+        runs, slices, catalogs=matcher.catalogs, scrambled=matcher.scrambled
+    )
+    for side in runs.values():
+        pairs.meta["warnings"] += horizon_warnings(side)
+        pairs.meta["warnings"] += side.meta.get("unreadable", [])
     for text in pairs.meta["warnings"]:
         log.warning(text)
     if pairs.missing:
         log.warning(
             "%d of %d targets have no donor: %s; see rejected or summary()",
-            len(pairs.missing), number, pairs.missing,
+            len(pairs.missing), len(runs["targets"]), pairs.missing,
         )  # fmt: skip
