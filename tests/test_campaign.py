@@ -282,12 +282,12 @@ class TestResume:
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_interrupted(self, raw, reference, tmp_path, monkeypatch, n_jobs):
         """Interrupted from the keyboard, which reaches all processes."""
-        from gammapy_mimic.campaign import core
+        from gammapy_mimic.campaign import work
 
         out = tmp_path / "out"
         campaign = MimicCampaign(settings(raw, out))
         with monkeypatch.context() as patch:
-            patch.setattr(core, "make_mimic", _make_slowly)
+            patch.setattr(work, "make_mimic", _make_slowly)
             code = _run_and_kill(campaign, out, n_jobs, 0.1, os.killpg, signal.SIGINT)
         assert code == 130
         assert not list(out.rglob("*.tmp"))
@@ -297,11 +297,11 @@ class TestResume:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     def test_process_killed(self, raw, reference, tmp_path, monkeypatch):
         """The system takes one of its processes, not the campaign itself."""
-        from gammapy_mimic.campaign import core
+        from gammapy_mimic.campaign import work
 
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr(core, "make_mimic", _make_or_die)
+            patch.setattr(work, "make_mimic", _make_or_die)
             with pytest.raises(
                 ChildProcessError, match="one of the 2 processes was killed"
             ):
@@ -655,7 +655,7 @@ class TestOverview:
 
 def test_memory_is_that_of_one_mimic(raw, tmp_path, monkeypatch):
     """No task, run or result is held until the end: counted by what comes back."""
-    from gammapy_mimic.campaign import core
+    from gammapy_mimic.campaign import work
 
     in_advance, taken = [], []
 
@@ -670,7 +670,7 @@ def test_memory_is_that_of_one_mimic(raw, tmp_path, monkeypatch):
             in_advance.append(len(taken) - len(in_advance))
             yield task, result
 
-    monkeypatch.setattr(core, "run_tasks", spy)
+    monkeypatch.setattr(work, "run_tasks", spy)
     MimicCampaign(settings(raw, tmp_path / "out")).run()
     assert in_advance == [1, 1, 1, 1]
 

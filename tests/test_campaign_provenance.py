@@ -56,10 +56,10 @@ def test_several_groups(raw, reference, tmp_path, monkeypatch):
 
 def test_other_commit(raw, reference, tmp_path, monkeypatch, caplog):
     """Another state of this package makes its own mimics, and says so."""
-    from gammapy_mimic.campaign import core
+    from gammapy_mimic.campaign import work
 
     out = Path(shutil.copytree(reference, tmp_path / "out"))
-    monkeypatch.setattr(core, "program_version", lambda: "0.1.0+g0123456789ab")
+    monkeypatch.setattr(work, "program_version", lambda: "0.1.0+g0123456789ab")
     assert MimicCampaign(settings(raw, out)).run().made == 4
     assert "4 mimics that were there have been made again" in caplog.text
 

@@ -128,7 +128,7 @@ class MimicOnOffMaker(Maker):
                 raise TypeError(f"{run!r}: must be a gammapy Observation")
         if not mimics:
             raise ValueError("mimics: there is none")
-        counts_off, ratio = self._counts(dataset, mimics), None
+        counts_off, ratio = _counts(dataset, mimics), None
         if self.acceptance == "rate":
             if not isinstance(target, Observation):
                 raise TypeError("acceptance = 'rate' needs target=, its observation")
@@ -137,14 +137,14 @@ class MimicOnOffMaker(Maker):
             shape = (-1, *(1,) * (counts_off.data.ndim - 1))
             off.data = off.data / ratio["RATIO"].reshape(shape)
         elif self.acceptance == "background":
-            on, off = self._background(dataset, mimics)
+            on, off = _background(dataset, mimics)
         else:
-            on, off = self._exposure(dataset, mimics)
+            on, off = _exposure(dataset, mimics)
         if ratio is not None and isinstance(dataset, SpectrumDataset):
             relative = (ratio["RATIO_ERR"] / ratio["RATIO"]).reshape(shape)
             weight = 1 / (1 + counts_off.data * relative**2)
             counts_off.data, off.data = counts_off.data * weight, off.data * weight
-        return self._dataset(dataset, mimics, counts_off, on, off)
+        return _on_off(dataset, mimics, counts_off, on, off)
 
     def excess(self, dataset: MapDatasetOnOff) -> Table:
         """Excess by energy, with the error of the measured ratio of the last run.
@@ -202,43 +202,6 @@ class MimicOnOffMaker(Maker):
         group = np.asarray(self.table["GROUP"])
         return float(sum(common[group == it].sum() ** 2 for it in np.unique(group)))
 
-    def _maker(self, dataset):
-        is_spectrum = isinstance(dataset, SpectrumDataset)
-        return (SpectrumDatasetMaker if is_spectrum else MapDatasetMaker)()
-
-    def _counts(self, dataset, mimics):
-        geom = dataset.counts.geom
-        counts = Map.from_geom(geom, dtype=float)
-        for mimic in mimics:
-            counts.data += self._maker(dataset).make_counts(geom, mimic).data
-        return counts
-
-    def _background(self, dataset, mimics):
-        if dataset.background is None or any(mimic.bkg is None for mimic in mimics):
-            raise ValueError(
-                "acceptance = 'background': target and mimics need a background model"
-            )
-        off = Map.from_geom(dataset.counts.geom, dtype=float)
-        for mimic in mimics:
-            model = self._maker(dataset).make_background(off.geom, mimic)
-            off.data += model.data
-        return dataset.background.copy(), off
-
-    def _exposure(self, dataset, mimics):
-        """Livetime times effective area at the energies of the counts."""
-        geom = dataset.counts.geom
-        energy = geom.axes["energy"]
-        axis = MapAxis.from_energy_edges(energy.edges, name="energy_true")
-        geom_true = geom.to_image().to_cube([axis])
-        off = Map.from_geom(geom, dtype=float)
-        for mimic in mimics:
-            exposure = self._maker(dataset).make_exposure(geom_true, mimic)
-            off.data += exposure.quantity.to_value("m2 s")
-        coords = geom_true.get_coord()
-        values = dataset.exposure.interp_by_coord(coords, fill_value=None)
-        values = u.Quantity(values, dataset.exposure.unit).to_value("m2 s")
-        return Map.from_geom(geom, data=values.reshape(geom.data_shape)), off
-
     def _measure(self, dataset, target, mimics):
         """Ratio of the rates of target and mimics outside of sources, by energy."""
         axis = dataset.counts.geom.axes["energy"]
@@ -294,21 +257,63 @@ class MimicOnOffMaker(Maker):
             theta=self.theta,
         )
 
-    def _dataset(self, dataset, mimics, counts_off, on, off):
-        parts = {
-            "acceptance": on,
-            "acceptance_off": off,
-            "counts_off": counts_off,
-            "name": dataset.name,
-        }
-        if isinstance(dataset, SpectrumDataset):
-            new = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=dataset, **parts)
-        else:
-            new = MapDatasetOnOff.from_map_dataset(dataset, **parts)
-        limits = [(mimic.aeff.meta or {}).get("LO_THRES", 0) for mimic in mimics]
-        mask = counts_off.geom.energy_mask(energy_min=max(limits) * u.TeV)
-        new.mask_safe = mask if new.mask_safe is None else new.mask_safe & mask
-        return new
+
+def _maker(dataset):
+    is_spectrum = isinstance(dataset, SpectrumDataset)
+    return (SpectrumDatasetMaker if is_spectrum else MapDatasetMaker)()
+
+
+def _counts(dataset, mimics):
+    geom = dataset.counts.geom
+    counts = Map.from_geom(geom, dtype=float)
+    for mimic in mimics:
+        counts.data += _maker(dataset).make_counts(geom, mimic).data
+    return counts
+
+
+def _background(dataset, mimics):
+    if dataset.background is None or any(mimic.bkg is None for mimic in mimics):
+        raise ValueError(
+            "acceptance = 'background': target and mimics need a background model"
+        )
+    off = Map.from_geom(dataset.counts.geom, dtype=float)
+    for mimic in mimics:
+        model = _maker(dataset).make_background(off.geom, mimic)
+        off.data += model.data
+    return dataset.background.copy(), off
+
+
+def _exposure(dataset, mimics):
+    """Livetime times effective area at the energies of the counts."""
+    geom = dataset.counts.geom
+    energy = geom.axes["energy"]
+    axis = MapAxis.from_energy_edges(energy.edges, name="energy_true")
+    geom_true = geom.to_image().to_cube([axis])
+    off = Map.from_geom(geom, dtype=float)
+    for mimic in mimics:
+        exposure = _maker(dataset).make_exposure(geom_true, mimic)
+        off.data += exposure.quantity.to_value("m2 s")
+    coords = geom_true.get_coord()
+    values = dataset.exposure.interp_by_coord(coords, fill_value=None)
+    values = u.Quantity(values, dataset.exposure.unit).to_value("m2 s")
+    return Map.from_geom(geom, data=values.reshape(geom.data_shape)), off
+
+
+def _on_off(dataset, mimics, counts_off, on, off):
+    parts = {
+        "acceptance": on,
+        "acceptance_off": off,
+        "counts_off": counts_off,
+        "name": dataset.name,
+    }
+    if isinstance(dataset, SpectrumDataset):
+        new = SpectrumDatasetOnOff.from_spectrum_dataset(dataset=dataset, **parts)
+    else:
+        new = MapDatasetOnOff.from_map_dataset(dataset, **parts)
+    limits = [(mimic.aeff.meta or {}).get("LO_THRES", 0) for mimic in mimics]
+    mask = counts_off.geom.energy_mask(energy_min=max(limits) * u.TeV)
+    new.mask_safe = mask if new.mask_safe is None else new.mask_safe & mask
+    return new
 
 
 def _radius(geom, theta):

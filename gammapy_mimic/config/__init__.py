@@ -1,22 +1,22 @@
 """The YAML file: an ordinary gammapy analysis file plus one section, ``mimic:``.
 
-`models` holds the pydantic models, `checking` turns all mistakes of a file into one
-error that a person can act on, `analyse` those of the section ``mimic.analyse``,
-`template` the commented section for new files.
+`models` holds the pydantic model of the file, `section` those of its section
+``mimic:`` and `analyse` those of ``mimic.analyse``. `checking` turns all mistakes of a
+file into one error that a person can act on, `template` is the commented section for
+new files.
 """
 
 from gammapy_mimic.config.analyse import AnalyseConfig, InjectConfig
 from gammapy_mimic.config.checking import ConfigError
-from gammapy_mimic.config.models import (
+from gammapy_mimic.config.models import MimicAnalysisConfig, analysis_matcher
+from gammapy_mimic.config.paths import expand
+from gammapy_mimic.config.section import (
     DonorsConfig,
     MatchConfig,
-    MimicAnalysisConfig,
     MimicConfig,
     ScrambleConfig,
     SourceConfig,
-    analysis_matcher,
 )
-from gammapy_mimic.config.paths import expand
 from gammapy_mimic.config.template import template
 
 __all__ = [

@@ -11,23 +11,26 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
-from gammapy_mimic.matching.assign import assign_sets
+from gammapy_mimic.matching.arguments import (
+    energy_range,
+    make_rate_proxy,
+    positive_int,
+    relaxation,
+)
+from gammapy_mimic.matching.choose import choose
 from gammapy_mimic.matching.cuts import Cuts
 from gammapy_mimic.matching.features import (
     FEATURES,
     MEASURED,
-    check_name,
     make_columns,
     make_tolerances,
 )
-from gammapy_mimic.matching.fill import fill_sets
 from gammapy_mimic.matching.good_time import BadTimes
 from gammapy_mimic.matching.measure import Measurement, energy_edges, field_rate
+from gammapy_mimic.matching.notes import horizon_warnings, left_out_notes
 from gammapy_mimic.matching.pairs import PairTable
-from gammapy_mimic.matching.rate import OuterRate
-from gammapy_mimic.matching.rows import make_pairs, no_slices, slice_columns
+from gammapy_mimic.matching.rows import make_pairs
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
-from gammapy_mimic.matching.slices import Tracks
 from gammapy_mimic.matching.warn import source_warnings
 from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sources.known import parse_sources
@@ -36,9 +39,6 @@ __all__ = ["DonorMatcher"]
 
 log = logging.getLogger(__name__)
 
-BALANCED = ("airmass", "nsb")
-
-_MAX_NAMED = 8
 _THETA = 0.3 * u.deg
 
 
@@ -196,9 +196,9 @@ class DonorMatcher:
         self.tolerances = make_tolerances({**(tolerances or {}), **features})
         self.columns, more = make_columns(columns or {})
         self.tolerances |= more
-        self.relax = _relaxation(relax, self.tolerances, self.columns)
-        self.n_mimics = _positive_int("n_mimics", n_mimics)
-        self.reuse = _positive_int("reuse", reuse)
+        self.relax = relaxation(relax, self.tolerances, self.columns)
+        self.n_mimics = positive_int("n_mimics", n_mimics)
+        self.reuse = positive_int("reuse", reuse)
         self.fill = bool(fill)
         self.balance = bool(balance)
         if self.balance and (self.fill or self.reuse > 1):
@@ -206,15 +206,8 @@ class DonorMatcher:
         if self.fill:
             self.tolerances.pop("ontime", None)
             self.relax = tuple(step for step in self.relax if step[0] != "ontime")
-        self.energy_min, self.energy_max = _energy_range(energy_min, energy_max)
-        if rate_proxy == "events":
-            rate_proxy = OuterRate()
-        if not (rate_proxy in (None, "index") or callable(rate_proxy)):
-            raise TypeError(
-                f"rate_proxy = {rate_proxy!r}: must be None, 'events', 'index' or a "
-                "callable"
-            )
-        self.rate_proxy = rate_proxy
+        self.energy_min, self.energy_max = energy_range(energy_min, energy_max)
+        self.rate_proxy = make_rate_proxy(rate_proxy)
         self.position = position
         self.sources = [] if sources is None else parse_sources(sources, theta=_THETA)
         self.catalogs, self.scrambled = tuple(catalogs), scrambled
@@ -263,13 +256,13 @@ class DonorMatcher:
             time or site.
         """
         data = {"targets": targets, "donors": donors}
-        runs = {name: self._read(it, name, skip_broken) for name, it in data.items()}
+        runs = {name: _read(self, it, name, skip_broken) for name, it in data.items()}
         measured = {
-            name: self._measurement(it, runs[name], skip_broken)
+            name: _measurement(self, it, runs[name], skip_broken)
             for name, it in data.items()
         }
         can_measure = all(it.is_possible for it in measured.values())
-        tolerances = self._active_tolerances(can_measure)
+        tolerances = _active_tolerances(self, can_measure)
         features = {**FEATURES, **self.columns}
         cuts = Cuts(runs["targets"], runs["donors"], tolerances, features)
         wanted = {
@@ -284,229 +277,106 @@ class DonorMatcher:
                 side(of_side, **wanted)
 
         evaluation = cuts.evaluate(self.relax, measure)
-        slices = self._choose(cuts, evaluation, runs)
+        slices = choose(self, cuts, evaluation, runs)
         if can_measure and self.rate_proxy != "index":
             rows, columns = slices["row"], slices["column"]
             measured["targets"](np.unique(rows[columns >= 0]), rate=True)
             measured["donors"](np.unique(columns[columns >= 0]), rate=True)
         pairs = make_pairs(runs, cuts, evaluation, slices, self)
-        pairs.meta["notes"] = _notes(runs, tolerances, cuts.features)
-        if (
-            can_measure
-            and self.energy_min is None
-            and "effective_area" in self.tolerances
-        ):
+        pairs.meta["notes"] = left_out_notes(runs, tolerances, cuts.features)
+        for note in pairs.meta["notes"]:
+            log.info(note)
+        lacks_energy = can_measure and self.energy_min is None
+        if lacks_energy and "effective_area" in self.tolerances:
             pairs.meta["notes"].append("effective_area not compared: give energy_min")
-        pairs.meta["warnings"] = source_warnings(
-            runs, slices, catalogs=self.catalogs, scrambled=self.scrambled
-        )
-        for side in runs.values():
-            pairs.meta["warnings"] += _horizon_warnings(side)
-            pairs.meta["warnings"] += side.meta.get("unreadable", [])
-        for text in pairs.meta["warnings"]:
-            log.warning(text)
-        if pairs.missing:
-            log.warning(
-                "%d of %d targets have no donor: %s; see rejected or summary()",
-                len(pairs.missing), len(runs["targets"]), pairs.missing,
-            )  # fmt: skip
+        _warn(self, pairs, runs, slices)
         return pairs
 
-    def _active_tolerances(self, can_measure):
-        """Tolerances with those that arguments of their own stand for."""
-        extra = {}
-        if self.exclude:
-            extra["excluded"] = 1.0
-        if self.epochs is not None:
-            extra["epoch"] = 0.0
-        if self.keep_away:
-            extra["keep_away"] = self.keep_away_distance.deg
-        both = {**self.tolerances, **extra}
-        if not {"airmass", "azimuth"} & set(both):
-            both.pop("horizon", None)
-        if self.energy_min is None or not can_measure:
-            both.pop("effective_area", None)
-        if not can_measure:
-            both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
-        return {name: both[name] for name in (*FEATURES, *self.columns) if name in both}
 
-    def _read(self, data, argument, skip_broken):
-        """Run table with all columns that the tolerances need."""
-        wanted = {
-            FEATURES[name].column for name in self.tolerances if name in FEATURES
-        } - {"RATE"}
-        has_files = not isinstance(data, Table) and (
-            not isinstance(data, DataStore) or len(data.hdu_table)
+def _active_tolerances(matcher, can_measure):
+    """Tolerances with those that arguments of their own stand for."""
+    extra = {}
+    if matcher.exclude:
+        extra["excluded"] = 1.0
+    if matcher.epochs is not None:
+        extra["epoch"] = 0.0
+    if matcher.keep_away:
+        extra["keep_away"] = matcher.keep_away_distance.deg
+    both = {**matcher.tolerances, **extra}
+    if not {"airmass", "azimuth"} & set(both):
+        both.pop("horizon", None)
+    if matcher.energy_min is None or not can_measure:
+        both.pop("effective_area", None)
+    if not can_measure:
+        both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
+    return {name: both[name] for name in (*FEATURES, *matcher.columns) if name in both}
+
+
+def _read(matcher, data, argument, skip_broken):
+    """Run table with all columns that the tolerances need."""
+    wanted = {
+        FEATURES[name].column for name in matcher.tolerances if name in FEATURES
+    } - {"RATE"}
+    has_files = not isinstance(data, Table) and (
+        not isinstance(data, DataStore) or len(data.hdu_table)
+    )
+    if matcher.rate_proxy == "index" or not has_files:
+        wanted.add("RATE")
+    if callable(matcher.rate_proxy) and isinstance(data, Table):
+        raise TypeError(
+            f"{argument}: an index table has no events for rate_proxy; "
+            "give the DataStore or Observations"
         )
-        if self.rate_proxy == "index" or not has_files:
-            wanted.add("RATE")
-        if callable(self.rate_proxy) and isinstance(data, Table):
-            raise TypeError(
-                f"{argument}: an index table has no events for rate_proxy; "
-                "give the DataStore or Observations"
-            )
-        runs = read_runs(
-            data,
-            wanted,
-            argument=argument,
-            skip_broken=skip_broken,
-            columns=self.columns,
-            location=self.location,
-            bad_times=self.bad_times,
+    runs = read_runs(
+        data,
+        wanted,
+        argument=argument,
+        skip_broken=skip_broken,
+        columns=matcher.columns,
+        location=matcher.location,
+        bad_times=matcher.bad_times,
+    )
+    runs.meta["side"] = argument
+    runs["ALLOWED"] = (~np.isin(runs["OBS_ID"], matcher.exclude)).astype(float)
+    if matcher.epochs is not None:
+        runs["EPOCH"] = np.searchsorted(
+            np.sort(matcher.epochs.tt.mjd), runs["TIME"], side="right"
         )
-        runs.meta["side"] = argument
-        runs["ALLOWED"] = (~np.isin(runs["OBS_ID"], self.exclude)).astype(float)
-        if self.epochs is not None:
-            runs["EPOCH"] = np.searchsorted(
-                np.sort(self.epochs.tt.mjd), runs["TIME"], side="right"
-            )
-        if self.keep_away:
-            centers = SkyCoord([region.center.icrs for region in self.keep_away])
-            radii = [region.radius.to_value("deg") for region in self.keep_away]
-            add_source_distance(runs, centers, radii)
-        return runs
-
-    def _measurement(self, data, runs, skip_broken):
-        """Make what measures the runs of one side."""
-        proxy = self.rate_proxy
-        return Measurement(
-            data,
-            runs,
-            energy_edges(self.energy_min, self.energy_max),
-            proxy if callable(proxy) else field_rate(),
-            position=self.position,
-            catalogs=self.catalogs,
-            sources=self.sources,
-            bad_times=self.bad_times,
-            skip_broken=skip_broken,
-        )
-
-    def _choose(self, cuts, evaluation, runs):
-        """Choose donors: columns of the pair table that say who and which part."""
-        if not self.fill:
-            deltas = self._balance_deltas(cuts) if self.balance else None
-            distance, level = evaluation.distances(), evaluation.level
-            chosen = assign_sets(
-                distance, level, self.n_mimics, deltas, reuse=self.reuse
-            )
-            return no_slices(chosen, self.reuse)
-        rows, columns = np.nonzero(evaluation.level >= 0)
-        distance = evaluation.distance(rows, columns)
-        level = evaluation.level[rows, columns].astype(float)
-        tolerances = {**make_tolerances({}), **self.tolerances}
-        sets = fill_sets(
-            (rows, columns, distance, level),
-            [Tracks(side) for side in runs.values()],
-            *(np.nan_to_num(np.asarray(side["ONTIME"])) for side in runs.values()),
-            n_sets=self.n_mimics,
-            reuse=self.reuse,
-            scale=(tolerances["airmass"] or 0.15, tolerances["azimuth"] or 45.0),
-        )
-        return slice_columns(sets, len(runs["targets"]))
-
-    def _balance_deltas(self, cuts):
-        """Signed differences of the balanced features over their tolerances."""
-        rows = np.arange(cuts.shape[0])[:, np.newaxis]
-        columns = np.arange(cuts.shape[1])[np.newaxis]
-        deltas = [
-            cuts.delta(name, rows, columns) / cuts.tolerances[name]
-            for name in BALANCED
-            if cuts.tolerances.get(name, 0) > 0
-        ]
-        return np.array(deltas) if deltas else None
+    if matcher.keep_away:
+        centers = SkyCoord([region.center.icrs for region in matcher.keep_away])
+        radii = [region.radius.to_value("deg") for region in matcher.keep_away]
+        add_source_distance(runs, centers, radii)
+    return runs
 
 
-def _positive_int(name, value):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} = {value!r}: must be a positive integer")
-    return int(value)
+def _measurement(matcher, data, runs, skip_broken):
+    """Make what measures the runs of one side."""
+    proxy = matcher.rate_proxy
+    return Measurement(
+        data,
+        runs,
+        energy_edges(matcher.energy_min, matcher.energy_max),
+        proxy if callable(proxy) else field_rate(),
+        position=matcher.position,
+        catalogs=matcher.catalogs,
+        sources=matcher.sources,
+        bad_times=matcher.bad_times,
+        skip_broken=skip_broken,
+    )
 
 
-def _energy_range(energy_min, energy_max):
-    """Check the energy range of the analysis."""
-    given = {"energy_min": energy_min, "energy_max": energy_max}
-    for name, value in given.items():
-        if value is None:
-            continue
-        try:
-            given[name] = u.Quantity(value).to("TeV")
-        except u.UnitConversionError as error:
-            raise ValueError(f"{name} = {value!r}: must be an energy") from error
-        if not given[name].isscalar or not 0 < given[name].value < np.inf:
-            raise ValueError(f"{name} = {value!r}: must be one energy above 0")
-    low, high = given.values()
-    if low is not None and high is not None and not low < high:
-        raise ValueError(f"energy_min = {low} is not below energy_max = {high}")
-    return low, high
-
-
-def _relaxation(relax, tolerances, columns):
-    """Check steps of relaxation: (name, plain number or None)."""
-    steps = []
-    for item in [relax] if isinstance(relax, str) else relax:
-        name, value = (item, None) if isinstance(item, str) else item
-        check_name(name, columns)
-        if name not in tolerances:
-            raise ValueError(f"relax: {name!r} is switched off already")
-        if value is not None:
-            is_column = name in columns
-            make = (lambda it: make_columns(it)[1]) if is_column else make_tolerances
-            value = make({name: value})[name]
-            tighter = value < tolerances[name]
-            kind = (columns if is_column else FEATURES)[name].kind
-            if tighter != (kind == "at_least"):
-                raise ValueError(
-                    f"relax: {name} = {value:g} is not wider than the tolerance "
-                    f"{tolerances[name]:g}"
-                )
-        steps.append((name, value))
-    return tuple(steps)
-
-
-def _notes(runs, tolerances, features):
-    """Say what the comparison had to leave out, and what looks wrong."""
-    notes = [
-        f"{side}: run {obs_id} {why}, left out"
-        for side, table in runs.items()
-        for obs_id, why in table.meta["left_out"]
-    ]
-    for name in tolerances:
-        column = features[name].column
-        absent = {}
-        for side, table in runs.items():
-            if column not in table.colnames:
-                absent[side] = "all"
-                continue
-            values = np.asarray(table[column])
-            gone = values == "" if values.dtype.kind == "U" else np.isnan(values)
-            if gone.all():
-                absent[side] = "all"
-            elif gone.any() and name not in MEASURED:
-                absent[side] = int(np.count_nonzero(gone))
-        if name == "rate" and all(
-            "RATE_SPECTRUM" in it.colnames for it in runs.values()
-        ):
-            continue
-        if "all" in absent.values():
-            sides = [side for side, number in absent.items() if number == "all"]
-            notes.append(f"{name} not compared: {' and '.join(sides)} lack {column}")
-        elif absent:
-            text = " and ".join(f"{number} {side}" for side, number in absent.items())
-            notes.append(f"{name} not compared for {text} without {column}")
-    for note in notes:
-        log.info(note)
-    return notes
-
-
-def _horizon_warnings(table):
-    """Warn of runs that cannot have been taken so."""
-    side = table.meta["side"]
-    below = np.asarray(table["OBS_ID"])[np.asarray(table["ALT_PNT"]) < 0].tolist()
-    if below:
-        named = ", ".join(map(str, below[:_MAX_NAMED]))
-        more = ", ..." if len(below) > _MAX_NAMED else ""
-        yield (
-            f"{side}: {len(below)} pointings below the horizon (run {named}{more}), "
-            "which never match: are time (TSTART, MJDREFI, MJDREFF, TIMESYS) and site "
-            "right? Set the site by location"
-        )
+def _warn(matcher, pairs, runs, slices):
+    """Log warnings of sources, runs and missing donors; the first two are kept."""
+    pairs.meta["warnings"] = source_warnings(
+        runs, slices, catalogs=matcher.catalogs, scrambled=matcher.scrambled
+    )
+    for side in runs.values():
+        pairs.meta["warnings"] += horizon_warnings(side)
+        pairs.meta["warnings"] += side.meta.get("unreadable", [])
+    for text in pairs.meta["warnings"]:
+        log.warning(text)
+    if pairs.missing:
+        log.warning(
+            "%d of %d targets have no donor: %s; see rejected or summary()",
+            len(pairs.missing), len(runs["targets"]), pairs.missing,
+        )  # fmt: skip

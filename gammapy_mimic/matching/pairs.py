@@ -10,11 +10,10 @@ from gammapy.data import DataStore, Observations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gammapy_mimic.matching.cuts import Cuts
+from gammapy_mimic.matching import tables, text
 from gammapy_mimic.matching.features import FEATURES, Feature
 from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.matching.index import UNITS
-from gammapy_mimic.matching.text import headlines, rejections
 
 __all__ = ["PairTable"]
 
@@ -22,12 +21,6 @@ __all__ = ["PairTable"]
 def runs_to_json(runs):
     """Run table as text, exact for floats."""
     return json.dumps({name: np.asarray(runs[name]).tolist() for name in runs.colnames})
-
-
-def _runs_from_json(text):
-    columns = json.loads(text)
-    units = {name: unit for name, unit in UNITS.items() if name in columns}
-    return Table(columns, units=units)
 
 
 class PairTable(Table):
@@ -62,26 +55,19 @@ class PairTable(Table):
     @property
     def targets(self) -> Table:
         """Features of all targets as a `~astropy.table.Table`."""
-        return self._runs("targets")
+        return _runs(self, "targets")
 
     @property
     def donors(self) -> Table:
         """Features of all possible donors as a `~astropy.table.Table`."""
-        return self._runs("donors")
-
-    def _runs(self, side):
-        runs = _runs_from_json(self.meta[side])
-        runs.meta["energy_edges"] = self.meta.get("energy_edges", [])
-        return runs
+        return _runs(self, "donors")
 
     @property
     def features(self) -> dict[str, Feature]:
         """Features by name (dict of str to `Feature`)."""
         further = self.meta.get("columns", {}).items()
-        return {
-            **FEATURES,
-            **{n: Feature(n, n, kind, "#", None, unit) for n, (kind, unit) in further},
-        }
+        own = {n: Feature(n, n, kind, "#", None, unit) for n, (kind, unit) in further}
+        return {**FEATURES, **own}
 
     @property
     def rate_bands(self) -> u.Quantity:
@@ -148,22 +134,7 @@ class PairTable(Table):
         ValueError
             If the run is neither a target nor a donor.
         """
-        targets, donors = self.targets, self.donors
-        cuts = Cuts(targets, donors, self.meta["tolerances"], self.features)
-        rows = _rows(targets, target, "target")[:, np.newaxis]
-        columns = _rows(donors, donor, "donor")[np.newaxis]
-        shape = rows.shape[0], columns.shape[1]
-        parts = []
-        for name, failed in cuts.failed(rows, columns).items():
-            i, j = np.nonzero(np.broadcast_to(failed, shape))
-            place = rows[i, 0], columns[0, j]
-            parts.append(rejections(cuts, name, *place, targets, donors))
-        result = {
-            key: np.concatenate([part[key] for part in parts]) for key in parts[0]
-        }
-        table = Table(result)
-        # a stable sort: the cuts of a pair stay in the order of the cut flow
-        return table[np.lexsort([table["DONOR_OBS_ID"], table["TARGET_OBS_ID"]])]
+        return tables.rejected(self, target, donor)
 
     @property
     def cut_flow(self) -> Table:
@@ -174,14 +145,7 @@ class PairTable(Table):
         the cuts before and fail this one, and LEFT; with relaxation also
         LEFT_RELAXED, those that are left if all of it is used.
         """
-        counts = json.loads(self.meta["cut_flow"])
-        number = len(json.loads(self.meta["donors"])["OBS_ID"])
-        table = Table({"TARGET_OBS_ID": self.targets["OBS_ID"]})
-        table["DONORS"] = number
-        for name, values in counts.items():
-            if name != "LEFT_RELAXED" or self.meta["relax"]:
-                table[name] = values
-        return table
+        return tables.cut_flow(self)
 
     @property
     def set_summary(self) -> Table:
@@ -191,17 +155,7 @@ class PairTable(Table):
         RATE_RATIO, SHARED and all DELTA columns; masked where there is nothing to
         average.
         """
-        names = [name for name in self.colnames if name.startswith("DELTA_")]
-        shared = [name for name in ("SHARED",) if name in self.colnames]
-        rows = []
-        for number in range(self.n_sets):
-            part = self[(self["MIMIC_SET"] == number) & self.has_donor]
-            row = {"MIMIC_SET": number, "PAIRS": len(part)}
-            for name in ("DISTANCE", *names, "RATE_RATIO", *shared):
-                row[name] = np.ma.mean(np.ma.masked_invalid(part[name]))
-            rows.append(row)
-        units = {name: self[name].unit for name in names if self[name].unit}
-        return Table(rows, units=units)
+        return tables.set_summary(self)
 
     def summary(self) -> str:
         """Say what was found, and for targets without donor why.
@@ -211,29 +165,7 @@ class PairTable(Table):
         text : str
             A line for the whole, one for each target without any donor, the notes.
         """
-        flow = self.cut_flow
-        names = [
-            name for name in self.features if name in flow.colnames and name != "itself"
-        ]
-        paired = len(flow) - len(self.missing)
-        lines = [
-            f"{paired} of {len(flow)} targets have a donor "
-            f"({self.n_sets} mimic set{'s' if self.n_sets > 1 else ''}, "
-            f"{len(self.donors)} possible donors)",
-            *self.headlines(),
-        ]
-        for row in flow[np.isin(flow["TARGET_OBS_ID"], self.missing)]:
-            number = row["DONORS"] - row["LEFT"]
-            why = ", ".join(f"{row[name]} {name}" for name in names if row[name])
-            text = f"target {row['TARGET_OBS_ID']}: {number} of {row['DONORS']} donors "
-            text += f"rejected: {why}" if why else "rejected"
-            left = row["LEFT_RELAXED"] if self.meta["relax"] else row["LEFT"]
-            if left:
-                relaxed = " after relaxation" if left > row["LEFT"] else ""
-                text += f"; {left} left{relaxed}, but taken by other targets"
-            lines.append(text)
-        lines += [f"warning: {text}" for text in self.warnings]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return text.summary(self)
 
     def headlines(self) -> list[str]:
         """Say how the rates of donors and targets agree, and what was shared.
@@ -245,7 +177,7 @@ class PairTable(Table):
             relaxed ones; how much of the targets' time is filled, and how much of
             that is used more than once.
         """
-        return headlines(self)
+        return text.headlines(self)
 
     def to_observations(
         self,
@@ -279,22 +211,7 @@ class PairTable(Table):
         ValueError
             If the set does not exist or a run is not among the observations.
         """
-        if mimic_set not in range(self.n_sets):
-            raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {self.n_sets - 1}")
-        keep = (self["MIMIC_SET"] == mimic_set) & self.has_donor
-        target_ids, donor_ids = (
-            [int(obs_id) for obs_id in self[column][keep]]
-            for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")
-        )
-        on, off = (
-            _look_up(targets, target_ids, kwargs),
-            _look_up(donors, donor_ids, kwargs),
-        )
-        parts = [self.part(int(row)) for row in np.flatnonzero(keep)]
-        if all(part.is_whole for part in parts):
-            return on, off
-        cut = [part.cut(*runs) for part, *runs in zip(parts, on, off, strict=True)]
-        return Observations([a for a, _ in cut]), Observations([b for _, b in cut])
+        return _observations(self, targets, donors, mimic_set, kwargs)
 
     def part(self, row: int) -> Part:
         """Say what of the runs of a pair is used, without bad times.
@@ -309,13 +226,7 @@ class PairTable(Table):
         part : `~gammapy_mimic.matching.good_time.Part`
             Part; its ``cut(target, donor)`` gives the two observations.
         """
-        target, donor = (int(self[f"{it}_OBS_ID"][row]) for it in ("TARGET", "DONOR"))
-        bad = json.loads(self.meta.get("bad_times", "{}"))
-        bad = {i: bad[str(i)] for i in (target, donor) if str(i) in bad}
-        if "START" not in self.colnames:
-            return Part(target, target, bad)
-        times = (float(self[it][row]) for it in ("TARGET_START", "START", "STOP"))
-        return Part(int(self["MIMIC_OBS_ID"][row]), target, bad, tuple(times))
+        return _part(self, row)
 
     def plot(
         self,
@@ -363,14 +274,44 @@ class PairTable(Table):
         return figure
 
 
-def _rows(runs, obs_id, role):
-    """Rows of one run, or of all for None."""
-    if obs_id is None:
-        return np.arange(len(runs))
-    rows = np.flatnonzero(runs["OBS_ID"] == obs_id)
-    if not len(rows):
-        raise ValueError(f"{role} = {obs_id!r}: no {role} has this OBS_ID")
-    return rows
+def _runs(pairs, side):
+    """Run table of one side, from the meta."""
+    columns = json.loads(pairs.meta[side])
+    units = {name: unit for name, unit in UNITS.items() if name in columns}
+    runs = Table(columns, units=units)
+    runs.meta["energy_edges"] = pairs.meta.get("energy_edges", [])
+    return runs
+
+
+def _part(pairs, row):
+    """Give the part of a pair that is used; see `PairTable.part`."""
+    target, donor = (int(pairs[f"{it}_OBS_ID"][row]) for it in ("TARGET", "DONOR"))
+    bad = json.loads(pairs.meta.get("bad_times", "{}"))
+    bad = {i: bad[str(i)] for i in (target, donor) if str(i) in bad}
+    if "START" not in pairs.colnames:
+        return Part(target, target, bad)
+    times = (float(pairs[it][row]) for it in ("TARGET_START", "START", "STOP"))
+    return Part(int(pairs["MIMIC_OBS_ID"][row]), target, bad, tuple(times))
+
+
+def _observations(pairs, targets, donors, mimic_set, kwargs):
+    """Observations of one set; see `PairTable.to_observations`."""
+    if mimic_set not in range(pairs.n_sets):
+        raise ValueError(f"mimic_set = {mimic_set}: must be 0 to {pairs.n_sets - 1}")
+    keep = (pairs["MIMIC_SET"] == mimic_set) & pairs.has_donor
+    target_ids, donor_ids = (
+        [int(obs_id) for obs_id in pairs[column][keep]]
+        for column in ("TARGET_OBS_ID", "DONOR_OBS_ID")
+    )
+    on, off = (
+        _look_up(targets, target_ids, kwargs),
+        _look_up(donors, donor_ids, kwargs),
+    )
+    parts = [pairs.part(int(row)) for row in np.flatnonzero(keep)]
+    if all(part.is_whole for part in parts):
+        return on, off
+    cut = [part.cut(*runs) for part, *runs in zip(parts, on, off, strict=True)]
+    return Observations([a for a, _ in cut]), Observations([b for _, b in cut])
 
 
 def _look_up(data, ids, kwargs):

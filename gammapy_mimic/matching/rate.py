@@ -1,11 +1,13 @@
 """Event rates of runs as a measure of the atmosphere and the instrument."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
-from gammapy.data import Observation
+from gammapy.data import EventList, Observation
+from regions import CircleSkyRegion
 
 from gammapy_mimic.sky.astrometry import interpolated_astrom
 from gammapy_mimic.sky.geometry import Circles, offset_azimuth
@@ -93,7 +95,12 @@ class OuterRate:
         ontime = observation.observation_time_duration
         return (weight[energy >= self.energy_min].sum() / ontime).to("s-1")
 
-    def counted(self, observation, events, sources=()):
+    def counted(
+        self,
+        observation: Observation,
+        events: EventList,
+        sources: Sequence[CircleSkyRegion] = (),
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Events that count, and how much.
 
         Parameters
@@ -112,6 +119,11 @@ class OuterRate:
         weight : `~numpy.ndarray`
             Ring over the part of the ring that no circle covers, at the offset of
             each of these events.
+
+        Raises
+        ------
+        ValueError
+            If there are no events.
         """
         if events is None:
             raise ValueError(f"run {observation.obs_id} has no events")

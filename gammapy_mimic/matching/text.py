@@ -2,7 +2,34 @@
 
 import numpy as np
 
-__all__ = ["headlines", "rejections"]
+__all__ = ["headlines", "rejections", "summary"]
+
+
+def summary(pairs):
+    """All that is said about pairs; see `PairTable.summary`."""
+    flow = pairs.cut_flow
+    names = [
+        name for name in pairs.features if name in flow.colnames and name != "itself"
+    ]
+    paired = len(flow) - len(pairs.missing)
+    lines = [
+        f"{paired} of {len(flow)} targets have a donor "
+        f"({pairs.n_sets} mimic set{'s' if pairs.n_sets > 1 else ''}, "
+        f"{len(pairs.donors)} possible donors)",
+        *headlines(pairs),
+    ]
+    for row in flow[np.isin(flow["TARGET_OBS_ID"], pairs.missing)]:
+        number = row["DONORS"] - row["LEFT"]
+        why = ", ".join(f"{row[name]} {name}" for name in names if row[name])
+        text = f"target {row['TARGET_OBS_ID']}: {number} of {row['DONORS']} donors "
+        text += f"rejected: {why}" if why else "rejected"
+        left = row["LEFT_RELAXED"] if pairs.meta["relax"] else row["LEFT"]
+        if left:
+            relaxed = " after relaxation" if left > row["LEFT"] else ""
+            text += f"; {left} left{relaxed}, but taken by other targets"
+        lines.append(text)
+    lines += [f"warning: {text}" for text in pairs.warnings]
+    return "\n".join([*lines, *(f"note: {note}" for note in pairs.notes)])
 
 
 def headlines(pairs):

@@ -35,7 +35,7 @@ from helpers.faults import (
 from helpers.runs import write_raw
 
 from gammapy_mimic import check_datastore
-from gammapy_mimic.campaign.folder import read_record
+from gammapy_mimic.campaign.records import read_record
 
 FIRST_BROKEN = 101
 BROKEN = dict(enumerate(FAULTS, start=FIRST_BROKEN))

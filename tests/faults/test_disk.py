@@ -497,14 +497,14 @@ def test_links_that_lead_nowhere(made, tiny_reference):
 @pytest.fixture
 def slow(monkeypatch):
     """Campaigns that work longer than another one waits."""
-    from gammapy_mimic.campaign import core, locks
+    from gammapy_mimic.campaign import locks, work
 
     def make(task):
         time.sleep(0.4)
         return made(task)
 
-    made = core.make_mimic
-    monkeypatch.setattr(core, "make_mimic", make)
+    made = work.make_mimic
+    monkeypatch.setattr(work, "make_mimic", make)
     monkeypatch.setattr(locks, "_PATIENCE_S", 0.1)
 
 

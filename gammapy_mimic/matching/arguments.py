@@ -1,0 +1,74 @@
+"""Arguments of the matcher, checked."""
+
+import numpy as np
+from astropy import units as u
+
+from gammapy_mimic.matching.features import (
+    FEATURES,
+    check_name,
+    make_columns,
+    make_tolerances,
+)
+from gammapy_mimic.matching.rate import OuterRate
+
+__all__ = ["energy_range", "make_rate_proxy", "positive_int", "relaxation"]
+
+
+def positive_int(name, value):
+    """Check a number of sets, or of uses."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} = {value!r}: must be a positive integer")
+    return int(value)
+
+
+def energy_range(energy_min, energy_max):
+    """Check the energy range of the analysis."""
+    given = {"energy_min": energy_min, "energy_max": energy_max}
+    for name, value in given.items():
+        if value is None:
+            continue
+        try:
+            given[name] = u.Quantity(value).to("TeV")
+        except u.UnitConversionError as error:
+            raise ValueError(f"{name} = {value!r}: must be an energy") from error
+        if not given[name].isscalar or not 0 < given[name].value < np.inf:
+            raise ValueError(f"{name} = {value!r}: must be one energy above 0")
+    low, high = given.values()
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"energy_min = {low} is not below energy_max = {high}")
+    return low, high
+
+
+def relaxation(relax, tolerances, columns):
+    """Check steps of relaxation: (name, plain number or None)."""
+    steps = []
+    for item in [relax] if isinstance(relax, str) else relax:
+        name, value = (item, None) if isinstance(item, str) else item
+        check_name(name, columns)
+        if name not in tolerances:
+            raise ValueError(f"relax: {name!r} is switched off already")
+        if value is not None:
+            is_column = name in columns
+            make = (lambda it: make_columns(it)[1]) if is_column else make_tolerances
+            value = make({name: value})[name]
+            tighter = value < tolerances[name]
+            kind = (columns if is_column else FEATURES)[name].kind
+            if tighter != (kind == "at_least"):
+                raise ValueError(
+                    f"relax: {name} = {value:g} is not wider than the tolerance "
+                    f"{tolerances[name]:g}"
+                )
+        steps.append((name, value))
+    return tuple(steps)
+
+
+def make_rate_proxy(rate_proxy):
+    """Check what gives the rate of a run; "events" is an `OuterRate`."""
+    if rate_proxy == "events":
+        rate_proxy = OuterRate()
+    if not (rate_proxy in (None, "index") or callable(rate_proxy)):
+        raise TypeError(
+            f"rate_proxy = {rate_proxy!r}: must be None, 'events', 'index' or a "
+            "callable"
+        )
+    return rate_proxy
