@@ -1,5 +1,6 @@
 """The two runs of a mimic: read, and checked against each other."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,23 @@ from gammapy.data import Observation
 
 from gammapy_mimic.data import read_run
 from gammapy_mimic.data.gti import overlap
+from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.data.trust import ERROR, findings, horizon
 from gammapy_mimic.matching.warn import source_warnings
 from gammapy_mimic.sky.location import geodetic_site
 
-__all__ = ["check_is_run", "check_pair", "read_donor", "read_pair", "sources_of_pair"]
+__all__ = [
+    "check_is_run",
+    "check_pair",
+    "check_scrambler",
+    "contradictions",
+    "known_to",
+    "pair_seed",
+    "read_donor",
+    "read_pair",
+    "scramble",
+    "sources_of_pair",
+]
 
 _FIRST_MJD, _LAST_MJD = 30_000, 100_000
 """From 1941 to 2132: ERFA knows the sky then."""
@@ -87,7 +101,7 @@ def _placed(run, site):
     return replace(run, pointing=replace(run.pointing, site=site))
 
 
-def check_pair(target, donor, *, crop, allow_other_telescope):
+def check_pair(target, donor, crop, allow_other_telescope):
     """Raise an error for runs of which no mimic can be made.
 
     Parameters
@@ -174,3 +188,65 @@ def sources_of_pair(target, donor, scrambled):
     return source_warnings(
         runs, chosen, catalogs=("bright",), scrambled=lambda _: scrambled
     )
+
+
+def known_to(scrambler, donor):
+    """Give the sources that are scrambled in a donor, as far as that is known."""
+    sources = getattr(scrambler, "sources", None)
+    return list(sources(donor)) if callable(sources) else []
+
+
+def scramble(scrambler, donor, seed):
+    """Scramble a donor, with the seed of its pair where the scrambler takes one."""
+    parameters = inspect.signature(scrambler.run).parameters
+    if seed is not None and "random_state" in parameters:
+        return scrambler.run(donor, random_state=seed)
+    return scrambler.run(donor)
+
+
+def contradictions(target, donor, alignment, time):
+    """Find where runs contradict themselves; an error where they cannot be used.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy_mimic.data.run.Run`
+        The two runs.
+    alignment, time : str
+        See `~gammapy_mimic.MimicMaker`.
+
+    Yields
+    ------
+    text : str
+        Warning.
+    """
+    for role, run in (("target", target), ("donor", donor)):
+        for level, text in findings(run, alignment=alignment):
+            if level == ERROR:
+                raise ValueError(f"{role} {text}")
+            yield text
+    if alignment == "altaz" and time == "donor":
+        altitude_deg = horizon(replace(donor, pointing=target.pointing))[1]
+        if altitude_deg < 0:
+            yield (
+                f"run {target.obs_id}: its pointing is {-altitude_deg:.1f} deg "
+                f"below the horizon at the time of donor run {donor.obs_id}; take "
+                'time="target", or alignment="radec"'
+            )
+
+
+def check_scrambler(scrambler):
+    """Take a scrambler if it is one; None is none."""
+    if scrambler is not None and not callable(getattr(scrambler, "run", None)):
+        raise TypeError(
+            f"scrambler = {scrambler!r}: must have a method run(observation), "
+            "such as gammapy_mimic.AnnulusScrambler"
+        )
+    return scrambler
+
+
+def pair_seed(seed, scrambler, target, donor, mimic_set):
+    """Seed of a pair; None where the scrambler has its own, or there is none."""
+    if seed is not None:
+        return child_seed(seed, target.obs_id, donor.obs_id, mimic_set)
+    has_own = getattr(scrambler, "random_state", None) is not None
+    return None if scrambler is None or has_own else seed_sequence()

@@ -1,13 +1,57 @@
 """Runs of pairs, found by their OBS_IDs."""
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+import numpy as np
 from gammapy.data import DataStore, Observation
 
 from gammapy_mimic.data.reading import check_indexed_id
+from gammapy_mimic.matching.pairs import PairTable
 
-__all__ = ["RunsById"]
+__all__ = ["RunsById", "chosen_pairs"]
+
+log = logging.getLogger(__name__)
+
+
+class ChosenPair(NamedTuple):
+    """Observations of a pair, and how the mimic is to be named."""
+
+    target: Observation
+    donor: Observation
+    mimic_set: int
+    label: Callable
+
+
+def chosen_pairs(targets, donors, pairs, mimic_set=None):
+    """Find the runs of pairs.
+
+    Parameters
+    ----------
+    targets, donors, pairs, mimic_set
+        See `~gammapy_mimic.MimicMaker.run_pairs`.
+
+    Yields
+    ------
+    pair : `ChosenPair`
+        Slices of both runs, where the pairs are of slices.
+    """
+    targets, donors = RunsById(targets, "targets"), RunsById(donors, "donors")
+    _check_mimic_set(mimic_set, pairs)
+    for row, target_id, donor_id, number in _rows(pairs):
+        if mimic_set is not None and number != mimic_set:
+            continue
+        runs, label = (targets.find(target_id), donors.find(donor_id)), _as_it_is
+        if isinstance(pairs, PairTable):
+            part = pairs.part(row)
+            runs, label = part.cut(*runs), part.label
+        yield ChosenPair(*runs, number, label)
+
+
+def _as_it_is(mimic):
+    return mimic
 
 
 class RunsById:
@@ -86,3 +130,33 @@ class RunsById:
         run = self.store.obs(obs_id, required_irf="all-optional")
         check_indexed_id(run)
         return run
+
+
+def _rows(pairs):
+    """(row, target, donor, mimic set) of each pair that has a donor."""
+    if not hasattr(pairs, "colnames"):
+        rows = pairs.items() if isinstance(pairs, Mapping) else pairs
+        for number, (target, donor) in enumerate(rows):
+            yield number, int(target), int(donor), 0
+        return
+    missing = {"TARGET_OBS_ID", "DONOR_OBS_ID"} - set(pairs.colnames)
+    if missing:
+        raise ValueError(f"pairs has no column {', '.join(sorted(missing))}")
+    for index, row in enumerate(pairs):
+        if row["DONOR_OBS_ID"] is np.ma.masked:
+            log.info("Run %s has no donor: no mimic made", row["TARGET_OBS_ID"])
+            continue
+        number = row["MIMIC_SET"] if "MIMIC_SET" in pairs.colnames else 0
+        yield index, int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
+
+
+def _check_mimic_set(mimic_set, pairs):
+    """Raise an error for a mimic set that the pairs do not have."""
+    known = {0}
+    if "MIMIC_SET" in getattr(pairs, "colnames", ()):
+        known = {int(number) for number in pairs["MIMIC_SET"]}
+    if mimic_set is not None and mimic_set not in known:
+        raise ValueError(
+            f"mimic_set = {mimic_set!r}: is not a set of the pairs, which are "
+            f"{', '.join(map(str, sorted(known))) or 'none'}"
+        )
