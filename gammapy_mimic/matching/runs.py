@@ -8,6 +8,7 @@ from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation
 
+from gammapy_mimic.data import read_run
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.matching.index import (
     TEXT,
@@ -74,11 +75,6 @@ def _from_observations(observations, argument, columns, needs_location):
     """Run table of observations, without what follows from the pointing."""
     rows, locations = [], []
     for observation in observations:
-        if not isinstance(observation, Observation):
-            raise TypeError(
-                f"{argument} holds {observation!r}: must be a DataStore, an "
-                "ObservationTable or Observations"
-            )
         row = _observation_row(observation)
         if needs_location and observation.observatory_earth_location is None:
             raise ValueError(
@@ -224,6 +220,16 @@ def read_runs(
         ) from None
     if number == 0:
         raise ValueError(f"{argument}: has no runs")
+    if not isinstance(table, Table):
+        for observation in table:
+            if not isinstance(observation, Observation):
+                raise TypeError(
+                    f"{argument} holds {observation!r}: must be a DataStore, an "
+                    "ObservationTable or Observations"
+                )
+            # which names what is broken, where gammapy would fail without a name
+            read_run(observation, with_events=False)
+        data = [read_once(observation) for observation in table]
     columns = columns or {}
     if isinstance(table, Table):
         index = Index(table, data.hdu_table if is_store else None)
