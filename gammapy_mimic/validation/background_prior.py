@@ -232,7 +232,7 @@ def binwise_model(systematic, dataset_name, n_independent):
     # steps upwards only: if flux and amplitude act against each other, the skewness of
     # Poisson counts cancels in them. Else the error of a flux that the systematic
     # limits is 10 to 20 % too small.
-    is_more = components @ average @ table["PREDICTED"] > 0
+    is_more = components @ (in_bin @ table["PREDICTED"]) > 0
     components[is_more] *= -1
     energy = np.append(lower, table["ENERGY_MAX"].max())
     spectral = PrincipalComponentsNormSpectralModel(energy, mean, components)
