@@ -228,6 +228,12 @@ def binwise_model(systematic, dataset_name, n_independent):
     values, vectors = np.linalg.eigh(covariance)
     is_used = values > 1e-12 * values.max()
     components = (vectors * np.sqrt(values.clip(min=0))).T[is_used][::-1]
+    # A positive amplitude takes background away. Minuit has mixed derivatives from
+    # steps upwards only: if flux and amplitude act against each other, the skewness of
+    # Poisson counts cancels in them. Else the error of a flux that the systematic
+    # limits is 10 to 20 % too small.
+    is_more = components @ (in_bin @ table["PREDICTED"]) > 0
+    components[is_more] *= -1
     energy = np.append(lower, table["ENERGY_MAX"].max())
     spectral = PrincipalComponentsNormSpectralModel(energy, mean, components)
     return FoVBackgroundModel(dataset_name=dataset_name, spectral_model=spectral)

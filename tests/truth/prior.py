@@ -44,8 +44,8 @@ def measured(rng, n_donors, uses, **truth):
     )
 
 
-def fitted_flux(rng, model, factor, scale):
-    """Fit a source on a background of ``scale`` runs, that is wrong by a factor."""
+def stack(rng, model, factor, scale=10):
+    """Counts of a source and of the background of ``scale`` runs, wrong by a factor."""
     dataset = SpectrumDataset.create(GEOM, energy_axis_true=TRUE, name="stack")
     dataset.exposure.data[...] = 7.2e9
     dataset.edisp = EDispKernelMap.from_diagonal_response(
@@ -63,8 +63,30 @@ def fitted_flux(rng, model, factor, scale):
     expected = dataset.npred_signal().data + background * factor.reshape(-1, 1, 1)
     dataset.counts = Map.from_geom(GEOM, data=rng.poisson(expected).astype(float))
     dataset.models = [*dataset.models, model]
-    Fit().run([dataset])
-    return (spectrum.amplitude.value - AMPLITUDE) / spectrum.amplitude.error
+    return dataset
+
+
+def exact_error(dataset):
+    """Error of the flux from exact derivatives over that of the fit.
+
+    For models that are linear in their parameters.
+    """
+    parameters = dataset.models.parameters.free_parameters
+    derivative, prior = [], []
+    for parameter in parameters:
+        with parameters.restore_status():
+            npred = dataset.npred().data.copy()
+            step = parameter.value or 1.0
+            parameter.value += step
+            derivative.append((dataset.npred().data - npred).ravel() / step)
+        has_prior = parameter.prior is not None
+        prior.append(parameter.prior.sigma.value**-2 if has_prior else 0.0)
+    unit = np.array([AMPLITUDE, *np.ones(len(prior) - 1)])[:, np.newaxis]
+    derivative = unit * derivative
+    weight = (dataset.counts.data / dataset.npred().data ** 2).ravel()
+    curvature = (derivative * weight) @ derivative.T + np.diag(prior)
+    error = AMPLITUDE * np.sqrt(np.linalg.inv(curvature)[0, 0])
+    return error / dataset.models.parameters["amplitude"].error
 
 
 def pulls(
@@ -87,7 +109,10 @@ def pulls(
         for parameter in model.parameters if frozen else ():
             parameter.frozen, parameter.prior = True, None
         factor = factors(rng, n_runs, **truth).mean(axis=0)
-        found.append(fitted_flux(rng, model, factor, scale=10))
+        dataset = stack(rng, model, factor)
+        Fit().run([dataset])
+        flux = dataset.models.parameters["amplitude"]
+        found.append((flux.value - AMPLITUDE) / flux.error)
     return np.array(found)
 
 
