@@ -111,9 +111,8 @@ class MimicMaker(Maker):
     Events of the donor up to 2 s outside of its good time intervals are kept and stay
     outside; others are left out, with a warning that says how many.
 
-    Runs whose headers contradict events, time or site are warned of, once a run; with
-    ``alignment="altaz"`` a pointing below the horizon is an error. An ONTIME that is
-    not the sum of the good time stays in the cards MIM_ONTI and MIM_LIVE.
+    Headers that contradict events, time or site are warned of, once a run; with
+    ``alignment="altaz"`` a pointing below the horizon is an error.
 
     The energy threshold (LO_THRES of the effective area) of a mimic is the higher
     one of target and donor, and HI_THRES the lower one, as in Wach et al. 2024, A&A
@@ -192,10 +191,9 @@ class MimicMaker(Maker):
         target_run, run = read_pair(target, donor, location=self.location)
         check_events(run)
         check_pair(target_run, run, self.crop, self.allow_other_telescope)
-        for text in contradictions(target_run, run, self.alignment, self.time):
-            self._warn(text)
-        for text in sources_of_pair(target_run, run, known_to(self.scrambler, donor)):
-            self._warn(text)
+        scrambled = known_to(self.scrambler, donor)
+        self._warn(*contradictions(target_run, run, self.alignment, self.time))
+        self._warn(*sources_of_pair(target_run, run, scrambled))
         file_times = false_times(run)
         run = run[near_good_time(run.gti_s, run.seconds)]
         if self.scrambler is not None:
@@ -295,7 +293,8 @@ list or dict of `~gammapy.data.Observation`
         giver = state_alignment(donor if turns else target, self.fov_alignment)
         return mimic_background(giver, *runs, turns=turns, **options)
 
-    def _warn(self, text):
-        if text not in self.reported:
-            self.reported.add(text)
-            log.warning(text)
+    def _warn(self, *texts):
+        for text in texts:
+            if text not in self.reported:
+                self.reported.add(text)
+                log.warning(text)
