@@ -60,7 +60,7 @@ class LocationFaker:
         acceptance: str = "auto",
         random_state: RandomState = None,
     ) -> None:
-        self._mimic = {
+        self._mimic: dict[str, Any] = {
             "alignment": alignment,
             "time": time,
             "irfs": irfs,

@@ -20,9 +20,11 @@ _TIMES = ("TSTART", "TSTOP", "MJDREFI", "MJDREFF", "TIMESYS")
 _OF_ALL_RUNS = (*_TIMES[2:], "TELESCOP", "GEOLON", "GEOLAT", "ALTITUDE", "GEOALT")
 """Cards that an observation index may have for all its runs."""
 
-_LAYOUT = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "EXTNAME")
-_LAYOUT += ("CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "OBS_ID", "HDUCLAS", "TTYPE")
-_LAYOUT += ("TFORM", "TUNIT", "TNULL", "TDIM", "TDISP", "TZERO", "TSCAL", "")
+_LAYOUT = (
+    *("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "EXTNAME"),
+    *("CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "OBS_ID", "HDUCLAS", "TTYPE"),
+    *("TFORM", "TUNIT", "TNULL", "TDIM", "TDISP", "TZERO", "TSCAL", ""),
+)
 
 
 def observation_table(hdu_table: HDUIndexTable) -> ObservationTable:
@@ -107,7 +109,7 @@ def merged_store(stores: list[DataStore]) -> DataStore:
     ValueError
         If two stores have runs of the same OBS_ID.
     """
-    places = {}
+    places: dict[int, list[str]] = {}
     for store in stores:
         for obs_id in np.unique(np.asarray(store.obs_table["OBS_ID"])).tolist():
             places.setdefault(obs_id, []).append(str(store.hdu_table.base_dir))

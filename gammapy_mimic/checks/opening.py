@@ -45,16 +45,16 @@ def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
         If a table is not a valid index, has no rows, or has contradictory rows.
     """
     folder = make_path(path)
-    hdu_place, obs_place = (folder / HDU_INDEX, None), (folder / OBS_INDEX, None)
-    if folder.is_file():
-        hdu_place, obs_place = (folder, "HDU_INDEX"), (folder, "OBS_INDEX")
+    is_file = folder.is_file()
+    hdu_place = (folder, "HDU_INDEX") if is_file else (folder / HDU_INDEX, None)
+    obs_place = (folder, "OBS_INDEX") if is_file else (folder / OBS_INDEX, None)
     has_obs_index = needs_obs_index or _has_table(*obs_place)
     _check_header(*hdu_place, HDU_INDEX_COLUMNS)
     number = _check_header(*obs_place, ("OBS_ID",)) if has_obs_index else 0
     with error_context(f"{folder}: data store"), warnings.catch_warnings():
         # reported where the column is used
         warnings.simplefilter("ignore", UnitsWarning)
-        if folder.is_file():
+        if is_file:
             obs_name = "OBS_INDEX" if has_obs_index else None
             store = DataStore.from_file(folder, hdu_obs=obs_name)
         else:

@@ -157,8 +157,8 @@ class MimicMaker(Maker):
         self.scrambler = check_scrambler(scrambler)
         self.random_state = random_state
         self._seed = None if random_state is None else seed_sequence(random_state)
-        self.reported = set()
-        """Warnings that were logged and are not logged again (set of str)."""
+        # warnings that are not logged again
+        self.reported: set[str] = set()
 
     def run(
         self, target: Observation, donor: Observation, *, mimic_set: int = 0
@@ -191,17 +191,16 @@ class MimicMaker(Maker):
         target_run, run = read_pair(target, donor, location=self.location)
         check_events(run)
         check_pair(target_run, run, self.crop, self.allow_other_telescope)
-        scrambled = known_to(self.scrambler, donor)
+        scrambled, file_times = known_to(self.scrambler, donor), false_times(run)
         self._warn(*contradictions(target_run, run, self.alignment, self.time))
         self._warn(*sources_of_pair(target_run, run, scrambled))
-        file_times = false_times(run)
-        run = run[near_good_time(run.gti_s, run.seconds)]
+        is_near = near_good_time(run.gti_s, run.seconds)
+        run = run if is_near.all() else run[is_near]
         if self.scrambler is not None:
             if self.fov_alignment is not None:
                 donor = state_alignment(donor, self.fov_alignment)
-            donor = scramble(
-                self.scrambler, to_observation(run, **compat.irfs(donor)), seed
-            )
+            donor = to_observation(run, **compat.irfs(donor))
+            donor = scramble(self.scrambler, donor, seed)
             run = replace(read_donor(donor), pointing=run.pointing)
         way = {"alignment": self._alignment, "time": self.time, "crop": self.crop}
         mimic = move_run(target_run, run, **way)
@@ -223,7 +222,7 @@ class MimicMaker(Maker):
         ----------
         targets, donors : `~gammapy.data.Observations`, `~gammapy.data.DataStore`, \
 list or dict of `~gammapy.data.Observation`
-            Runs, found by OBS_ID, which the keys of a dict have to be, too.
+            Runs, found by OBS_ID (the keys of a dict, too).
         pairs : `~astropy.table.Table`, list of tuple or dict
             Table with columns TARGET_OBS_ID, DONOR_OBS_ID (masked where a target
             has no donor: skipped) and perhaps MIMIC_SET; or (target, donor) OBS_IDs,
@@ -242,8 +241,7 @@ list or dict of `~gammapy.data.Observation`
         TypeError
             If targets or donors are not collections of observations.
         ValueError
-            If an OBS_ID of targets or donors is duplicated, a run is not there, or
-            the pairs have no such mimic set.
+            If an OBS_ID is duplicated, or a run or mimic set is not there.
         """
         mimics = Observations()
         for part in chosen_pairs(targets, donors, pairs, mimic_set):
