@@ -1,6 +1,7 @@
 """Open data stores whose index tables are valid; errors name file and cause."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -46,8 +47,10 @@ def open_store(path: PathLike, *, needs_obs_index: bool = True) -> DataStore:
     """
     folder = make_path(path)
     is_file = folder.is_file()
-    hdu_place = (folder, "HDU_INDEX") if is_file else (folder / HDU_INDEX, None)
-    obs_place = (folder, "OBS_INDEX") if is_file else (folder / OBS_INDEX, None)
+    names = ("HDU_INDEX", "OBS_INDEX") if is_file else (None, None)
+    paths = [folder if is_file else folder / name for name in (HDU_INDEX, OBS_INDEX)]
+    hdu_place: tuple[Any, str | None] = (paths[0], names[0])
+    obs_place: tuple[Any, str | None] = (paths[1], names[1])
     has_obs_index = needs_obs_index or _has_table(*obs_place)
     _check_header(*hdu_place, HDU_INDEX_COLUMNS)
     number = _check_header(*obs_place, ("OBS_ID",)) if has_obs_index else 0
