@@ -354,10 +354,11 @@ def _set_up():
     except ImportError as error:
         raise click.ClickException(str(error)) from error
     import matplotlib as mpl
-    from gammapy.utils import pbar
+
+    from gammapy_mimic.data.compat.progress import show_bars
 
     mpl.use("agg")
-    pbar.SHOW_PROGRESS_BAR = sys.stderr.isatty()
+    show_bars(sys.stderr.isatty())
 
 
 @contextmanager

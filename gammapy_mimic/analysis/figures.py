@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from gammapy.estimators import FluxPoints
@@ -107,13 +108,13 @@ class EnsemblePlots:
         ax.legend(fontsize="small")
         return ax
 
-    def plot_ts(self, ax: Axes, name: str | None = None) -> Axes:
+    def plot_ts(self, ax: Axes | None = None, name: str | None = None) -> Axes:
         """Draw how the test statistic is distributed, beside chi-square.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
         name : str, optional
             Quantity. Default is the test statistic of the first source.
 
@@ -122,6 +123,7 @@ class EnsemblePlots:
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
         if name is None:
             names = [it for it in self.names if it.endswith(".ts")]
             if not names:

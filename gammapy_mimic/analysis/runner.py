@@ -27,11 +27,11 @@ from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_ru
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import run_tasks
-from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.records import checksum, read_record
 from gammapy_mimic.campaign.selection import select_targets
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.data.compat.progress import one_bar
 from gammapy_mimic.io.output import TEMPORARY
 
 __all__ = ["analyse_campaign"]

@@ -19,10 +19,10 @@ from gammapy_mimic.analysis.injection import inject
 from gammapy_mimic.analysis.models import source_models
 from gammapy_mimic.analysis.quantities import numbers_of
 from gammapy_mimic.analysis.steps import FAILURES, map_radius, run_steps
-from gammapy_mimic.campaign.progress import no_bars
 from gammapy_mimic.campaign.records import write_record
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.data.compat.progress import no_bars
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io.output import atomic_write
 

@@ -7,10 +7,10 @@ import numpy as np
 from astropy.table import Table
 from gammapy.data import DataStore
 
-from gammapy_mimic.campaign.progress import no_bars
 from gammapy_mimic.checks import merged_store, observation_table, open_store
 from gammapy_mimic.config import ConfigError, expand
 from gammapy_mimic.data import compat
+from gammapy_mimic.data.compat.progress import no_bars
 
 __all__ = ["Selection", "select_donors", "select_targets"]
 

@@ -13,13 +13,13 @@ from gammapy.data import DataStore
 
 from gammapy_mimic.campaign.inputs import source_files
 from gammapy_mimic.campaign.processes import run_tasks
-from gammapy_mimic.campaign.progress import one_bar
 from gammapy_mimic.campaign.records import checksum, read_record
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.versions import program_version
 from gammapy_mimic.campaign.worker import Task, make_mimic
 from gammapy_mimic.config import ConfigError
 from gammapy_mimic.data.compat import source_paths
+from gammapy_mimic.data.compat.progress import one_bar
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 

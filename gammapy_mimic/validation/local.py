@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -61,19 +62,20 @@ class LocalSystematic:
         radius = self.table["RADIUS"]
         return self.table[np.append(True, radius[1:] != radius[:-1])]
 
-    def plot(self, ax: Axes) -> Axes:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the systematic of all energies as a function of the radius.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
         rows = self.first_rows()
         x = rows["RADIUS"].to_value("deg")
         values, error = 100 * rows["SYSTEMATIC"], 100 * rows["SYSTEMATIC_ERR"]

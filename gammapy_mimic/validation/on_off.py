@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -100,19 +101,20 @@ class OnOffCounts:
             obs_ids=[f"{run} (donor {donor})" for run, donor in pairs],
         )
 
-    def plot(self, ax: Axes) -> Axes:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw counts in the on region and those expected from the off regions.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
         rows = self.table[1:]
         energy = np.sqrt(rows["ENERGY_MIN"] * rows["ENERGY_MAX"])
         expected = rows["ALPHA"] * rows["N_OFF"]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -75,19 +76,20 @@ class TargetSignificance:
     runs: tuple = ()
     left_out: tuple = ()
 
-    def plot(self, ax: Axes) -> Axes:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the mimic sets, and the target as a line if it was given.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
         ax.hist(self.mimics, np.arange(-5, 5.5, 0.5), label="mimic sets")
         if self.target is not None:
             ax.axvline(self.target, color="C3", label=f"targets: {self.target:.1f}")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -170,19 +171,20 @@ class BackgroundSystematic:
         """Systematic of each bin relative to the level, from the covariance."""
         return level_and_shape(self.table, self.covariance)[1]
 
-    def plot(self, ax: Axes) -> Axes:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw mean and systematic of the whole field and of each bin.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes. A systematic that is not seen is drawn as its upper limit, unfilled.
         """
+        ax = plt.gca() if ax is None else ax
         return plot_systematic(self.table, ax)
 
     def peek(self, figsize: tuple[float, float] = (12, 4.5)) -> Figure:

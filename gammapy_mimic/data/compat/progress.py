@@ -4,7 +4,12 @@ from contextlib import contextmanager
 
 from gammapy.utils import pbar
 
-__all__ = ["no_bars", "one_bar"]
+__all__ = ["no_bars", "one_bar", "show_bars"]
+
+
+def show_bars(is_shown):
+    """Set whether gammapy shows progress bars in this process."""
+    pbar.SHOW_PROGRESS_BAR = is_shown
 
 
 @contextmanager
