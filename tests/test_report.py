@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from click.testing import CliRunner
 from helpers.campaigns import OBJECTS, settings
 from helpers.runs import write_raw
+from regions import CircleSkyRegion
 
 from gammapy_mimic import MimicCampaign, simulate_datastore
 from gammapy_mimic.cli import main
 from gammapy_mimic.report import write_report
 from gammapy_mimic.report.measure import Campaign, measure
+from gammapy_mimic.report.place import check_free_sky, place_of_interest
 from gammapy_mimic.validation import BackgroundSystematic, local_systematic
+from gammapy_mimic.validation.reduction import exclusion_mask, map_geometry
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,83 @@ def test_without_background_model(point_like):
     # evenly drawn events: no source anywhere
     assert abs(row["SQRT_TS"]) < 4
     assert np.abs(found.significances).max() < 4
+
+
+def at(*places):
+    return SkyCoord(places, unit="deg")
+
+
+def test_position_of_a_survey(caplog):
+    """An object that no run sees, such as 0, 0, is not the position of interest."""
+    field, off = at((359.0, 10), (1, 10)), SkyCoord("0d 0d")
+    for target in (off, None):
+        caplog.clear()
+        position, note = place_of_interest(None, target, field, 2 * u.deg)
+        assert position.separation(SkyCoord("0d 10d")) < 0.01 * u.deg
+        assert "middle of the pointings" in note
+        assert "skydir" in caplog.text
+    assert (
+        "lies 10.0 deg from the nearest pointing"
+        in place_of_interest(None, off, at((0.0, 10)), 2 * u.deg)[1]
+    )
+    caplog.clear()
+    seen = SkyCoord("0.5d 9.5d")
+    assert place_of_interest(None, seen, field, 2 * u.deg) == (seen, "")
+    # that of the configuration goes first
+    assert place_of_interest(seen, off, field, 2 * u.deg) == (seen, "")
+    assert not caplog.text
+    with pytest.raises(ValueError, match=r"configuration, ICRS 0.*set datasets\.geom"):
+        place_of_interest(off, seen, field, 2 * u.deg)
+    # nothing lies between pointings all over the sky
+    with pytest.raises(ValueError, match=r"RA_OBJ.*set datasets\.geom\.wcs\.skydir"):
+        place_of_interest(None, off, at((30.0, 40), (90, -40)), 2 * u.deg)
+
+
+@pytest.mark.parametrize(("radius", "is_warned"), [(0.5, False), (1.95, True)])
+def test_known_sources_cover_part_of_the_field(radius, is_warned, caplog):
+    pointing = at((10.0, 20))
+    geom = map_geometry(pointing[0])
+    source = CircleSkyRegion(pointing[0], radius * u.deg)
+    check_free_sky(exclusion_mask(geom, [source]), pointing, 2 * u.deg)
+    assert ("of the fields of view" in caplog.text) == is_warned
+
+
+def test_known_sources_cover_all_of_the_field():
+    pointing = at((10.0, 20))
+    geom = map_geometry(pointing[0])
+    # the corners of the map are free, but no run sees them
+    mask = exclusion_mask(geom, [CircleSkyRegion(pointing[0], 2.2 * u.deg)])
+    assert mask.data.any()
+    with pytest.raises(ValueError, match=r"no sky is left.*mimic\.scramble\.catalogs"):
+        check_free_sky(mask, pointing, 2 * u.deg)
+
+
+def changed(folder, new, old_text, new_text):
+    """Copy of a campaign with another configuration."""
+    folder = Path(shutil.copytree(folder, new))
+    text = (folder / "config.yaml").read_text()
+    assert old_text in text
+    (folder / "config.yaml").write_text(text.replace(old_text, new_text))
+    return folder
+
+
+def test_report_without_a_systematic(point_like, tmp_path):
+    """Too few counts for a scatter: the report is made all the same, and says so."""
+    folder = changed(point_like, tmp_path / "few", "0.25 TeV", "9.99 TeV")
+    (folder / "systematic.ecsv").touch()
+    page = words(write_report(folder, overwrite=True).read_text())
+    assert "No systematic of the background can be given" in page
+    assert "2 mimic sets with 4 runs were made from" in page
+    assert "On and off counts of all mimics" in page
+    # nothing of an earlier report is left beside it
+    assert not (folder / "systematic.ecsv").exists()
+
+
+def test_map_report_without_a_systematic(campaign, tmp_path):
+    folder = changed(campaign, tmp_path / "few", "0.8 TeV", "9.99 TeV")
+    found = measure(Campaign.read(folder), n_toys=0)
+    assert found.systematic is None
+    assert "needs at least two" in found.no_systematic
 
 
 def test_mistakes(campaign, tmp_path):

@@ -49,12 +49,13 @@ def draw_figures(
             "Counts of all mimics in the on region, and expected from off regions."
         )
         yield "on_off", caption, found.on_off.peek()
-    caption = (
-        "Counts over predicted background: mean over the mimics, with the intrinsic "
-        "systematic (band) and the error of the mean (bar). First the whole field. "
-        "Right: correlation from run to run between the bins."
-    )
-    yield "systematic", caption, found.systematic.peek()
+    if found.systematic is not None:
+        caption = (
+            "Counts over predicted background: mean over the mimics, with the "
+            "intrinsic systematic (band) and the error of the mean (bar). First the "
+            "whole field. Right: correlation from run to run between the bins."
+        )
+        yield "systematic", caption, found.systematic.peek()
     caption = (
         "Mimic set {}: significance map; all its pixels, with the normal distribution "
         "and the measured mean and width; the same by energy."

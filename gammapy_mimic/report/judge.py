@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import vstack
 from regions import CircleSkyRegion, PointSkyRegion
 
+from gammapy_mimic.report.place import check_free_sky
 from gammapy_mimic.validation import (
     BackgroundSystematic,
     OnOffCounts,
@@ -50,6 +51,7 @@ class MapJudge:
         width = max(WIDTH, 2 * (self.offset_max + campaign.largest_offset()))
         self.geom = map_geometry(self.position, self.energy_edges, width, PIXEL)
         self.mask = campaign.exclusion_mask(self.geom)
+        check_free_sky(self.mask, campaign.pointings, self.offset_max)
         self.local = LocalCounts(
             self.position, RADII, self.energy_edges, offset_max=self.offset_max
         )
@@ -105,8 +107,27 @@ class MapJudge:
         compared : collection of int
             Numbers of the mimic sets that have the targets of the others.
         """
+        found.local = self.local.result()
+        found.distributions = self.distributions
+        if self.of_target is not None:
+            mimics = [self.distributions[number] for number in compared]
+            found.largest = global_significance(self.of_target, mimics)
+
+    def systematic(self):
+        """Measure the systematic of the whole field.
+
+        Returns
+        -------
+        systematic : `~gammapy_mimic.validation.BackgroundSystematic`
+            Systematic.
+
+        Raises
+        ------
+        TooFewDonorsError
+            If fewer than two donors have enough counts.
+        """
         counts, predicted = np.array(self.cells).swapaxes(0, 1)
-        found.systematic = BackgroundSystematic.from_counts(
+        return BackgroundSystematic.from_counts(
             counts,
             predicted,
             self.donors,
@@ -114,11 +135,6 @@ class MapJudge:
             offset_edges=[0, 1] * self.offset_max,
             obs_ids=self.names,
         )
-        found.local = self.local.result()
-        found.distributions = self.distributions
-        if self.of_target is not None:
-            mimics = [self.distributions[number] for number in compared]
-            found.largest = global_significance(self.of_target, mimics)
 
     def _distribution(self, stack):
         return significance_distribution(stack, exclusion=self.mask, n_toys=self.n_toys)
@@ -168,7 +184,6 @@ class RegionJudge:
     def finish(self, found, compared):
         """Put the numbers into a measurement, see `MapJudge.finish`."""
         found.on_off = OnOffCounts.from_runs(vstack(self.runs), self.energy_edges)
-        found.systematic = found.on_off.systematic
         found.local = local_systematic(
             self.observations,
             self.region.center,
@@ -177,6 +192,11 @@ class RegionJudge:
             method="reflected",
             offset_max=self.offset_max,
         )
+
+    def systematic(self):
+        """Measure the systematic of on over off counts, see `MapJudge.systematic`."""
+        counts = OnOffCounts.from_runs(vstack(self.runs), self.energy_edges)
+        return counts.systematic
 
     def _count(self, runs):
         return on_off(

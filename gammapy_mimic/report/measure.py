@@ -1,5 +1,6 @@
 """The numbers of a report, computed one mimic set at a time."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,9 +13,11 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.table import vstack
 from gammapy.data import DataStore, Observation, Observations
 from gammapy.maps import Map, WcsGeom
+from gammapy.modeling.models import Models
 from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
+from gammapy_mimic.analysis.worker import position_of
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.records import checksum
@@ -27,9 +30,11 @@ from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
+from gammapy_mimic.report.place import place_of_interest
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
+    BackgroundSystematic,
     GlobalSignificance,
     OnOffCounts,
     TargetSignificance,
@@ -41,8 +46,11 @@ from gammapy_mimic.validation.reduction import (
     OFFSET_MAX,
     exclusion_mask,
 )
+from gammapy_mimic.validation.systematic_table import TooFewDonorsError
 
 __all__ = ["Campaign", "Measurement", "measure"]
+
+log = logging.getLogger(__name__)
 
 TARGET_EXCLUSION = 0.3 * u.deg
 
@@ -123,14 +131,37 @@ class Campaign:
         targets = store.get_observations(ids, required_irf="all-optional")
         return Observations([read_once(target) for target in targets])
 
+    @cached_property
+    def place(self) -> tuple[SkyCoord, str]:
+        """Position of interest, and a sentence if it had to be chosen."""
+        named = position_of(self.config, Models())
+        first = self.observations(next(iter(self.sets)))[0]
+        target = first.meta.target
+        return place_of_interest(
+            named,
+            None if target is None else target.position,
+            self.pointings,
+            self.geometry["offset_max"],
+        )
+
     @property
     def position(self) -> SkyCoord:
-        """Position of interest: centre of the analysis, or object of the targets."""
-        sky = self.config.datasets.geom.wcs.skydir
-        if sky.lon is not None:
-            return SkyCoord(sky.lon, sky.lat, frame=sky.frame).icrs
-        first = self.observations(next(iter(self.sets)))[0]
-        return first.meta.target.position.icrs
+        """Position of interest.
+
+        Centre of on region or map of the analysis, or object of the targets, or middle
+        of the pointings if the object is not in the field of view.
+        """
+        return self.place[0]
+
+    @cached_property
+    def pointings(self) -> SkyCoord:
+        """Pointings of all mimics, by the index."""
+        tables = [open_store(folder).obs_table for folder in self.sets.values()]
+        lon, lat = (
+            np.concatenate([np.asarray(it[name], dtype=float) for it in tables])
+            for name in ("RA_PNT", "DEC_PNT")
+        )
+        return SkyCoord(lon, lat, unit="deg")
 
     def obs_ids(self, number: int) -> list[int]:
         """OBS_IDs of the mimics of a set, which are those of its targets."""
@@ -138,14 +169,9 @@ class Campaign:
 
     def largest_offset(self) -> Angle:
         """Largest offset of the position from the pointing of a mimic, by the index."""
-        offsets = [Angle("0 deg")]
-        for folder in self.sets.values():
-            table = open_store(folder).obs_table
-            pointing = SkyCoord(table["RA_PNT"], table["DEC_PNT"], unit="deg")
-            offset = pointing.separation(self.position)
-            # of other runs the position is not in the field of view
-            offsets += list(offset[offset < self.geometry["offset_max"]])
-        return max(offsets)
+        offset = self.pointings.separation(self.position)
+        # of other runs the position is not in the field of view
+        return max([Angle("0 deg"), *offset[offset < self.geometry["offset_max"]]])
 
     def sources(self) -> list[CircleSkyRegion]:
         """Circles about the position and about catalogued sources of its field."""
@@ -215,8 +241,11 @@ class Measurement:
         Position of interest.
     local : `~gammapy_mimic.validation.LocalSystematic`
         Systematic of the background at places like the position.
-    systematic : `~gammapy_mimic.validation.BackgroundSystematic`
-        Of the whole field; of on over off counts without a background model.
+    systematic : `~gammapy_mimic.validation.BackgroundSystematic` or None
+        Of the whole field; of on over off counts without a background model. None if
+        fewer than two donors have enough counts.
+    no_systematic : str
+        Why there is none.
     at_position : `~gammapy_mimic.validation.TargetSignificance`
         Significance at the position, in stacks of the same targets.
     distributions : dict
@@ -234,7 +263,8 @@ class Measurement:
     position: SkyCoord
     # filled one after the other
     local: Any = None
-    systematic: Any = None
+    systematic: BackgroundSystematic | None = None
+    no_systematic: str = ""
     at_position: Any = None
     distributions: dict = field(default_factory=dict)
     on_off: OnOffCounts | None = None
@@ -307,6 +337,11 @@ def measure(
         np.array(values), target, shared_part(events), runs, left_out
     )
     judge.finish(found, compared)
+    try:
+        found.systematic = judge.systematic()
+    except TooFewDonorsError as error:
+        found.no_systematic = str(error)
+        log.warning("%s: no systematic of the field: %s", campaign.path, error)
     return found
 
 

@@ -92,7 +92,12 @@ def write_report(
         with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)
-    found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
+    if found.systematic is None:
+        # nothing of an earlier report beside this one
+        for old in (Path(folder) / "systematic.ecsv", figures / "systematic.png"):
+            old.unlink(missing_ok=True)
+    else:
+        found.systematic.write(Path(folder) / "systematic.ecsv", overwrite=True)
     write_ecsv(found.local.table, Path(folder) / "local_systematic.ecsv")
     write_text(path, [_page(campaign, found, pictures)])
     return path
@@ -128,8 +133,7 @@ def _page(campaign, found, pictures):
         ),
         *_on_off(found, pictures),
         "<h2>Systematic error of the background</h2>",
-        _table(found.systematic.table),
-        pictures.pop("systematic"),
+        *_systematic(found, pictures),
         "<h2>Scrambled sources</h2>",
         _table(found.residuals) if len(found.residuals) else "<p>None.</p>",
         "<h2>Donor and mimic in the camera</h2>",
@@ -148,12 +152,10 @@ def _page(campaign, found, pictures):
 
 def _summary(campaign, found):
     """Paragraphs with all headline numbers, as for a paper."""
-    level = found.systematic.table[0]
     mimic = campaign.config.mimic
     text = f"Missing: {', '.join(campaign.missing)}. " if campaign.missing else ""
     text += (
-        f"{len(campaign.sets)} mimic sets with {level['N_RUNS']} runs were made from "
-        f"{level['N_DONORS']} donors "
+        f"{len(campaign.sets)} mimic sets with {_runs(campaign, found)} donors "
         f"(alignment {mimic.alignment}, times of the {mimic.time}, background model of "
         f"the {mimic.background}, random_state {mimic.random_state}). "
         f"{_local(found.local)} "
@@ -168,15 +170,10 @@ def _summary(campaign, found):
             f"{mean.min():+.2f} to {mean.max():+.2f} and widths of {width.min():.2f} "
             f"to {width.max():.2f}. "
         )
-    what = "predicted background" if found.on_off is None else "alpha times off counts"
-    text += (
-        f"Counts over {what} are {level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on "
-        f"average; they scatter from donor to donor by {level['RMS']:.1%}, of which "
-        f"{level['POISSON']:.1%} are Poisson: an intrinsic systematic of "
-        f"{_percent(level)}."
-    )
+    text += _of_field(found)
     yield f"<p>{html.escape(text)}</p>"
-    yield f"<p class='note'>{html.escape(_position(found))}</p>"
+    note = f"{campaign.place[1]} " if campaign.place[1] else ""
+    yield f"<p class='note'>{html.escape(_position(found, note))}</p>"
     versions = " or ".join(
         ", ".join(f"{name} {value}" for name, value in group["versions"].items())
         for group in campaign.provenance["made_with"]
@@ -187,13 +184,38 @@ def _summary(campaign, found):
         yield f"<p>{_HESS}</p>"
 
 
+def _runs(campaign, found):
+    """Count the runs that are used and their donors, as part of a sentence."""
+    if found.systematic is not None:
+        level = found.systematic.table[0]
+        return f"{level['N_RUNS']} runs were made from {level['N_DONORS']}"
+    number = sum(len(campaign.obs_ids(it)) for it in campaign.sets)
+    pairs = campaign.pairs[campaign.pairs.has_donor]
+    pairs = pairs[np.isin(pairs["MIMIC_SET"], list(campaign.sets))]
+    return f"{number} runs were made from {len(set(pairs['DONOR_OBS_ID']))}"
+
+
+def _of_field(found):
+    """Sentence on the systematic of the whole field, or of on over off counts."""
+    if found.systematic is None:
+        return f"No systematic of the background can be given: {found.no_systematic}."
+    level = found.systematic.table[0]
+    what = "predicted background" if found.on_off is None else "alpha times off counts"
+    return (
+        f"Counts over {what} are {level['MEAN']:.3f} ± {level['MEAN_ERR']:.3f} on "
+        f"average; they scatter from donor to donor by {level['RMS']:.1%}, of which "
+        f"{level['POISSON']:.1%} are Poisson: an intrinsic systematic of "
+        f"{_percent(level)}."
+    )
+
+
 def _local(local):
     """Sentence on what a source at the position sees."""
     rows = [row for row in local.first_rows() if np.isfinite(row["SYSTEMATIC"])]
     if not rows:
         return (
             "Nothing can be said of the systematic at the position: too few donors "
-            "have it in their field of view."
+            "have it in their field of view, with enough counts."
         )
     numbers = ", ".join(
         f"{_percent(row)} about a mean of {row['MEAN']:.2f} ± {row['MEAN_ERR']:.2f} "
@@ -214,14 +236,14 @@ def _percent(row):
     return f"less than {row['SYSTEMATIC_UL']:.1%} (95 %)"
 
 
-def _position(found):
+def _position(found, note):
     """Sentences on the significance at the position, and of the targets there."""
     at_position = found.at_position
     place = found.position.to_string("decimal", precision=3)
     values = ", ".join(f"{value:+.1f}" for value in found.significances)
     text = (
         f"At the position of interest (ICRS {place} deg, radius {ON_RADIUS}) the "
-        f"mimic sets have significances of {values}. "
+        f"mimic sets have significances of {values}. {note}"
     )
     if at_position.left_out:
         names = ", ".join(str(it) for it in at_position.left_out)
@@ -250,6 +272,15 @@ def _position(found):
             "by the maps of the mimic sets."
         )
     return text
+
+
+def _systematic(found, pictures):
+    """Table and figure of the systematic of the field, or why there are none."""
+    if found.systematic is None:
+        yield f"<p>None: {html.escape(found.no_systematic)}.</p>"
+    else:
+        yield _table(found.systematic.table)
+        yield pictures.pop("systematic")
 
 
 def _on_off(found, pictures):

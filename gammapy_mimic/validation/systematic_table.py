@@ -114,11 +114,15 @@ def sums(data):
     )
 
 
+class TooFewDonorsError(ValueError):
+    """Fewer than two donors can be used: there is no scatter to measure."""
+
+
 def require_donors(field: DonorRatios, used: np.ndarray) -> None:
     """Raise an error unless two donors are used; ``used`` is of each run."""
     n_donors = np.isfinite(field.ratio).sum()
     if n_donors < 2:
-        raise ValueError(
+        raise TooFewDonorsError(
             f"{len(used)} runs given: {used.sum()} of {len(used)} runs have counts and "
             f"a predicted background of more than {MIN_PREDICTED:g} counts, and come "
             f"from {n_donors} donors; the scatter from donor to donor needs at least "
