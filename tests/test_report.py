@@ -250,7 +250,11 @@ def test_report_without_a_systematic(point_like, tmp_path):
 
 
 def test_map_report_without_a_systematic(campaign, tmp_path):
-    folder = changed(campaign, tmp_path / "few", "0.8 TeV", "9.99 TeV")
+    folder = changed(campaign, tmp_path / "none", "0.8 TeV", "9.99 TeV")
+    # files are in order, so that none of them is blamed
+    with pytest.raises(ValueError, match=r"^no pixel is left.*take lower or wider"):
+        write_report(folder, overwrite=True)
+    folder = changed(campaign, tmp_path / "few", "0.8 TeV", "9.3 TeV")
     found = measure(Campaign.read(folder), n_toys=0)
     assert found.systematic is None
     assert "needs at least two" in found.no_systematic

@@ -58,13 +58,11 @@ class MapJudge:
         self.cells, self.names, self.donors = [], [], []
         self.distributions, self.of_target = {}, None
 
-    def add_set(self, number, mimics, stacked):
-        """Measure on a mimic set, and give its significance at the position.
+    def add_set(self, mimics, stacked):
+        """Measure on the runs of a mimic set, and stack them.
 
         Parameters
         ----------
-        number : int
-            Number of the mimic set.
         mimics : `~gammapy.data.Observations`
             Its runs.
         stacked : collection of int
@@ -72,8 +70,8 @@ class MapJudge:
 
         Returns
         -------
-        significance : float
-            Significance at the position.
+        stack : object
+            Stack, for `significance`.
         """
         stack, edges = empty_stack(self.geom), [0, 1] * self.offset_max
         for mimic in mimics:
@@ -85,6 +83,23 @@ class MapJudge:
             self.names.append(f"{mimic.obs_id} (donor {self.donors[-1]})")
             if mimic.obs_id in stacked:
                 stack_run(stack, dataset, self.mask)
+        return stack
+
+    def significance(self, number, stack):
+        """Judge the stack of a mimic set.
+
+        Parameters
+        ----------
+        number : int
+            Number of the mimic set.
+        stack : object
+            From `add_set`.
+
+        Returns
+        -------
+        significance : float
+            Significance at the position.
+        """
         self.distributions[number] = self._distribution(stack)
         return self._at_position(stack)
 
@@ -169,13 +184,17 @@ class RegionJudge:
         self.exclusion = campaign.sources()
         self.runs, self.observations = [], []
 
-    def add_set(self, number, mimics, stacked):
+    def add_set(self, mimics, stacked):
         """Measure on a mimic set, see `MapJudge.add_set`."""
         self.observations += mimics
         counts = self._count(mimics)
         self.runs.append(counts.runs)
         is_stacked = np.isin(counts.runs["OBS_ID"], list(stacked))
-        return self._significance(counts.runs[is_stacked])
+        return counts.runs[is_stacked]
+
+    def significance(self, number, stack):
+        """Judge the stack of a mimic set, see `MapJudge.significance`."""
+        return self._significance(stack)
 
     def add_target(self, targets):
         """Measure on the targets, as on a mimic set; give their significance."""

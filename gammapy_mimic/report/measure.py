@@ -314,7 +314,8 @@ def measure(
         # a set that lacks some of the targets is measured, but not compared
         stacked = campaign.obs_ids(number) if place in left_out else runs
         with error_context(f"{campaign.sets[number]}"):
-            value = judge.add_set(number, mimics, stacked)
+            stack = judge.add_set(mimics, stacked)
+        value = judge.significance(number, stack)
         if place not in left_out:
             compared.append(number)
         values.append(np.nan if place in left_out else value)

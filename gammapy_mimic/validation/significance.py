@@ -214,7 +214,8 @@ def significance_distribution(
     if not np.isfinite(maps[0]).any():
         raise ValueError(
             "no pixel is left outside of the exclusion regions in which runs have "
-            "counts and predicted background"
+            "counts and predicted background: take lower or wider energies, more or "
+            "longer runs, or smaller exclusion regions"
         )
     rng = np.random.default_rng(seed_sequence(random_state))
     parts = [_moments(it) for it in procedure.toys(n_toys, rng)]
