@@ -165,7 +165,8 @@ def test_mimic_and_scramble_commute(method, pair, azimuth, seed):
     for moved_first in (False, True):
         run = maker.run(target, donor) if moved_first else donor
         source = run.pointing.fixed_icrs.directional_offset_by(*offset)
-        scrambler = AnnulusScrambler(source, method=method)
+        # both runs have their own zenith angle, after which "auto" chooses
+        scrambler = AnnulusScrambler(source, method=method, acceptance="events")
         run = scrambler.run(run, random_state=seed)
         results.append(run if moved_first else maker.run(target, run))
     apart = positions(results[0]).separation(positions(results[1]))
