@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
 from astropy.table import Table
 from gammapy.analysis import Analysis, AnalysisConfig
 from gammapy.data import DataStore
@@ -707,3 +708,37 @@ def test_warning_names_what_is_missing(raw, tmp_path, caplog):
         pairs = MimicCampaign(config).match()
     assert pairs.missing == list(TARGETS)
     assert "2 of 2 targets have no donor" in caplog.text
+
+
+def test_doubtful_runs_are_told_once(raw, tmp_path, caplog):
+    """By the pairs; what only the maker can see, by the maker."""
+    store = shutil.copytree(raw, tmp_path / "runs")
+    for obs_id in DONORS:
+        with fits.open(store / f"run_{obs_id}.fits", mode="update") as hdus:
+            hdus["EVENTS"].header["ONTIME"] = 99.0
+            del hdus["BACKGROUND"].header["FOVALIGN"]
+    campaign = MimicCampaign(settings(store, tmp_path / "out"))
+    result = campaign.run()
+    logged = [it.getMessage() for it in caplog.records]
+    pairs = PairTable.read(tmp_path / "out" / "pairs.ecsv")
+    paired = set(pairs["DONOR_OBS_ID"].tolist())
+    for words in ("ONTIME = 99 s", "no FOVALIGN"):
+        texts = [it for it in logged if words in it]
+        assert len(texts) == len(set(texts)) == len(paired)
+        assert all(result.notes.count(text) == 1 for text in texts)
+        assert all(pairs.warnings.count(text) == 1 for text in texts)
+    caplog.clear()
+    campaign.make()
+    logged = [it.getMessage() for it in caplog.records]
+    assert sum("ONTIME = 99 s" in it for it in logged) == len(paired)
+    config = settings(store, tmp_path / "out", fov_alignment="altaz")
+    pairs = MimicCampaign(config).match()
+    assert not any("FOVALIGN" in text for text in pairs.warnings)
+    assert any("ONTIME" in text for text in pairs.warnings)
+    # pairs of the index alone say nothing, but each mimic does
+    caplog.clear()
+    config = settings(store, tmp_path / "other", match={"rate_proxy": "index"})
+    result = MimicCampaign(config).run()
+    logged = [it.getMessage() for it in caplog.records]
+    assert sum("ONTIME = 99 s" in it for it in logged) == len(paired)
+    assert not any("ONTIME" in note for note in result.notes)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import QTable, Table
 from click.testing import CliRunner
 from helpers.campaigns import OBJECTS, settings
@@ -30,6 +31,10 @@ def campaign(tmp_path_factory):
     """Two mimic sets of two targets, which hold a source of more than 20 sigma."""
     path = tmp_path_factory.mktemp("report")
     store = simulate_datastore(path / "runs", n_targets=2, n_donors=6, random_state=7)
+    # which is told, and changes nothing
+    for file in (path / "runs").rglob("*20[0-9][0-9].fits*"):
+        with fits.open(file, mode="update") as hdus:
+            hdus["EVENTS"].header["ONTIME"] = 99.0
     weak = store.weak_source
     lon, lat = (f"{angle.deg} deg" for angle in (weak.position.ra, weak.position.dec))
     source = {"name": weak.name, "lon": lon, "lat": lat}
@@ -78,6 +83,13 @@ def test_page_is_self_contained(blind, campaign):
     # the very same pictures lie beside it
     pictures = {path.read_bytes() for path in (campaign / "figures").glob("*.png")}
     assert {base64.b64decode(it.split(",", 1)[1]) for it in sources} == pictures
+
+
+def test_warnings_of_the_pairs_are_listed(blind, campaign):
+    warnings = Table.read(campaign / "pairs.ecsv").meta["warnings"]
+    assert any("ONTIME = 99 s" in text for text in warnings)
+    text = words(blind)
+    assert all(text.count(it) == 1 for it in warnings)
 
 
 def test_numbers_are_those_of_the_validation(blind, campaign):

@@ -12,15 +12,23 @@ from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.table import Column
 from astropy.time import Time
-from gammapy.data import GTI, DataStore, observatory_locations
+from gammapy.data import (
+    GTI,
+    DataStore,
+    Observation,
+    Observations,
+    observatory_locations,
+)
+from gammapy.irf import Background3D
 from helpers.runs import LOCATION, POINTING, make_run
 from numpy.testing import assert_allclose
 
-from gammapy_mimic import MimicMaker
+from gammapy_mimic import DonorMatcher, MimicMaker
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data import read_run
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.trust import findings, horizon
+from gammapy_mimic.matching.warn import run_warnings
 from gammapy_mimic.sky.location import geodetic_site, parse_location
 
 DURATION_S = 1680.0
@@ -239,6 +247,104 @@ def test_good_runs_have_no_finding(header):
     table = copy.deepcopy(run.events.table)
     assert not found(run)
     assert (run.events.table["RA"] == table["RA"]).all()
+
+
+# --- collected in pairs -----------------------------------------------------------
+
+ANY = dict.fromkeys(("airmass", "azimuth", "ontime", "muon_efficiency", "n_tels"))
+
+
+def matched(*donors, **options):
+    targets = Observations([target()])
+    return DonorMatcher(**ANY, **options).run(targets, Observations(list(donors)))
+
+
+def of_runs(texts):
+    """Those that are not on sources."""
+    return [text for text in texts if text.startswith("run ")]
+
+
+def doubtful(obs_id=8):
+    """Donor with a false ONTIME, a false pointing and no FOVALIGN."""
+    run = make_run("full", obs_id=obs_id, n_events=400)
+    run.events.table.meta["ONTIME"] = 1500.0
+    run.events.table["DEC"] += 1.5
+    bkg = run.bkg
+    run.bkg = Background3D(bkg.axes, bkg.data, bkg.unit)
+    return run
+
+
+def test_pairs_say_what_the_maker_says(caplog):
+    pairs = matched(doubtful())
+    texts = of_runs(pairs.meta["warnings"])
+    assert pairs.warnings == pairs.meta["warnings"]
+    for words in ("ONTIME = 1500 s", "median of its events", "no FOVALIGN"):
+        assert sum(words in text for text in texts) == 1
+    assert len(texts) == 3
+    assert sorted(of_runs(warnings_of(caplog))) == sorted(texts)
+    assert all(f"warning: {text}" in pairs.summary() for text in texts)
+    caplog.clear()
+    # once a run, also in the maker
+    maker = MimicMaker()
+    for _ in range(2):
+        maker.run(target(), doubtful())
+    assert sorted(of_runs(warnings_of(caplog))) == sorted(texts)
+
+
+def test_only_of_runs_that_are_paired():
+    assert not of_runs(matched(donor(), doubtful(9), exclude=[9]).warnings)
+    # nor of what is not looked at
+    assert not of_runs(matched(doubtful(), rate_proxy="index").warnings)
+
+
+def test_each_run_is_told_once():
+    run = doubtful()
+    both = Observations([target(), run, make_run("full", obs_id=9)])
+    texts = of_runs(DonorMatcher(**ANY, n_mimics=2).run(both, both).warnings)
+    assert len(texts) == len(set(texts)) == 3
+
+
+@pytest.mark.parametrize(
+    ("making", "is_told"),
+    [
+        ({"alignment": "radec"}, True),
+        ({"fov_alignment": "radec"}, False),
+        ({"background": "target"}, False),
+    ],
+)
+def test_what_the_maker_does_not_need_is_not_told(making, is_told):
+    texts = of_runs(matched(doubtful(), making=making).warnings)
+    assert any("FOVALIGN" in text for text in texts) == is_told
+    assert any("ONTIME" in text for text in texts)
+
+
+def test_site_and_alignment_of_pairs():
+    run = donor(ALT_PNT=30.0, AZ_PNT=10.0)
+    (text,) = of_runs(matched(run).warnings)
+    assert "ALT_PNT = 30.0 deg" in text
+    assert not of_runs(matched(run, making={"alignment": "radec"}).warnings)
+
+
+def test_events_that_cannot_be_read_are_told():
+    """The maker fails; the other runs are paired and made."""
+    options = {"location": None, "alignment": "altaz", "background": "donor"}
+    options |= {"fov_alignment": None}
+    planned = Observation(obs_id=8, gti=donor().gti)
+    (text,) = run_warnings(planned, side="donors", **options)
+    assert "run 8" in text
+
+
+def test_making_of_pairs_is_checked():
+    with pytest.raises(ValueError, match="making: 'aligment' is not one of"):
+        DonorMatcher(making={"aligment": "radec"})
+    config = MimicAnalysisConfig.from_yaml(
+        "mimic: {alignment: radec, background: target, fov_alignment: altaz}"
+    )
+    assert config.mimic.matcher().making == {
+        "alignment": "radec",
+        "background": "target",
+        "fov_alignment": "altaz",
+    }
 
 
 # --- location ------------------------------------------------------------------

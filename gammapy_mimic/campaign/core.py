@@ -110,7 +110,10 @@ class MimicCampaign(CampaignAnalyses):
             The same mimics that `run` writes. Nothing is written.
         """
         inputs = self._inputs()
-        return self.config.mimic.maker().run_pairs(
+        maker = self.config.mimic.maker()
+        # they are logged already
+        maker.reported |= set(inputs.pairs.warnings)
+        return maker.run_pairs(
             inputs.targets, inputs.donors, inputs.pairs, mimic_set=mimic_set
         )
 

@@ -85,6 +85,7 @@ class CampaignWork:
             exclude={"outdir", "n_mimics", "match", "donors", "analyse"}
         )
         self._source_files = source_files(config.mimic)
+        self._said = frozenset(inputs.pairs.warnings)
         self._kept = self._outdated = 0
         self.failed = []
 
@@ -163,6 +164,7 @@ class CampaignWork:
             fingerprint=fingerprint,
             inputs=checksums,
             mjd=(self._mjd["targets"][target_id], self._mjd["donors"][donor_id]),
+            said=self._said,
         )
 
     def _run(self, side, obs_id):

@@ -65,6 +65,8 @@ class Task:
     """Checksums of the files of target and donor."""
     mjd: tuple
     """Middle of target and donor by the index, by which they were matched (MJD, TT)."""
+    said: frozenset = frozenset()
+    """Warnings of the pairs, which are not given again."""
 
 
 def make_mimic(task):
@@ -132,6 +134,7 @@ def _make(task, writer):
     """Make a mimic, write it, and give its record."""
     maker = task.settings.maker()
     maker.reported = _reported(task.outdir)
+    maker.reported |= task.said
     for run in (task.target, task.donor):
         check_indexed_id(run)
     runs = task.part.cut(task.target, task.donor)

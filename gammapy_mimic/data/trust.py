@@ -8,14 +8,23 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from gammapy.data import Observation
 from gammapy.irf import FoVAlignment
 
+from gammapy_mimic.data import compat
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.run import Run
 from gammapy_mimic.sky.geometry import offset_azimuth
 from gammapy_mimic.sky.positions import EventPositions
 
-__all__ = ["ERROR", "WARNING", "false_times", "findings", "horizon"]
+__all__ = [
+    "ERROR",
+    "WARNING",
+    "false_times",
+    "findings",
+    "horizon",
+    "unstated_alignment",
+]
 
 ERROR, WARNING = "error", "warning"
 """Levels of a finding: the run cannot be used so; its mimics may be wrong."""
@@ -67,6 +76,31 @@ def findings(run: Run, *, alignment: str = "altaz") -> Iterator[tuple[str, str]]
     yield from _pointing(run)
     if alignment == "altaz":
         yield from _horizon(run)
+
+
+def unstated_alignment(
+    observation: Observation, fov_alignment: str | None = None
+) -> Iterator[str]:
+    """Find a background model that does not say in which field of view it is given.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run, whose model is not loaded.
+    fov_alignment : {"altaz", "radec"}, optional
+        What the user says that it is; there is nothing to find then. Default is None.
+
+    Yields
+    ------
+    text : str
+        The run, how its model is taken, and what to do.
+    """
+    if fov_alignment is None and compat.lacks_fov_alignment(observation):
+        yield (
+            f"run {observation.obs_id}: its background model (BKG_3D) has no FOVALIGN "
+            "and is taken as aligned with RA/Dec, as gammapy does; say what it is by "
+            "fov_alignment = 'altaz' or 'radec' (YAML: mimic.fov_alignment)"
+        )
 
 
 def false_times(run: Run) -> dict[str, float]:

@@ -11,7 +11,16 @@ from gammapy_mimic.matching.features import (
 )
 from gammapy_mimic.matching.rate import OuterRate
 
-__all__ = ["energy_range", "make_rate_proxy", "positive_int", "relaxation"]
+__all__ = [
+    "energy_range",
+    "make_rate_proxy",
+    "making_options",
+    "positive_int",
+    "relaxation",
+]
+
+_MAKING = {"alignment": "altaz", "background": "donor", "fov_alignment": None}
+"""Defaults of `~gammapy_mimic.MimicMaker`."""
 
 
 def positive_int(name, value):
@@ -19,6 +28,16 @@ def positive_int(name, value):
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} = {value!r}: must be a positive integer")
     return int(value)
+
+
+def making_options(making):
+    """Check arguments of the maker that matter to warnings; the rest by default."""
+    unknown = sorted(set(making) - set(_MAKING))
+    if unknown:
+        raise ValueError(
+            f"making: {unknown[0]!r} is not one of {', '.join(map(repr, _MAKING))}"
+        )
+    return {**_MAKING, **making}
 
 
 def energy_range(energy_min, energy_max):

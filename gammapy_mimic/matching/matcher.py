@@ -1,5 +1,6 @@
 """`DonorMatcher`: which background run can stand in for which target."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from gammapy.data import DataStore, Observation, Observations, ObservationTable
 from gammapy_mimic.matching.arguments import (
     energy_range,
     make_rate_proxy,
+    making_options,
     positive_int,
     relaxation,
 )
@@ -31,7 +33,7 @@ from gammapy_mimic.matching.notes import horizon_warnings, left_out_notes
 from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.matching.rows import make_pairs
 from gammapy_mimic.matching.runs import add_source_distance, read_runs
-from gammapy_mimic.matching.warn import source_warnings
+from gammapy_mimic.matching.warn import run_warnings, source_warnings
 from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sources.known import parse_sources
 
@@ -122,6 +124,9 @@ class DonorMatcher:
         2.5 deg.
     exclude : sequence of int, optional
         OBS_IDs that are not used as donors. Default is ().
+    making : dict, optional
+        Arguments ``alignment``, ``background`` and ``fov_alignment`` of the
+        `~gammapy_mimic.MimicMaker`, if not its defaults: what is warned of.
     **features
         Tolerances:
 
@@ -191,6 +196,7 @@ class DonorMatcher:
         keep_away: Any = None,
         keep_away_distance: u.Quantity | str = 2.5 * u.deg,
         exclude: Iterable[int] = (),
+        making: Mapping[str, str | None] | None = None,
         **features: Any,
     ) -> None:
         self.tolerances = make_tolerances({**(tolerances or {}), **features})
@@ -222,6 +228,7 @@ class DonorMatcher:
         )
         self.keep_away_distance = Angle(keep_away_distance)
         self.exclude = [int(obs_id) for obs_id in exclude]
+        self.making = making_options(making or {})
 
     def run(
         self,
@@ -284,12 +291,7 @@ class DonorMatcher:
             measured["donors"](np.unique(columns[columns >= 0]), rate=True)
         pairs = make_pairs(runs, cuts, evaluation, slices, self)
         pairs.meta["notes"] = left_out_notes(runs, tolerances, cuts.features)
-        for note in pairs.meta["notes"]:
-            log.info(note)
-        lacks_energy = can_measure and self.energy_min is None
-        if lacks_energy and "effective_area" in self.tolerances:
-            pairs.meta["notes"].append("effective_area not compared: give energy_min")
-        _warn(self, pairs, runs, slices)
+        _tell(self, pairs, runs, slices, measured)
         return pairs
 
 
@@ -362,17 +364,33 @@ def _measurement(matcher, data, runs, skip_broken):
         sources=matcher.sources,
         bad_times=matcher.bad_times,
         skip_broken=skip_broken,
+        find=functools.partial(
+            run_warnings,
+            side=runs.meta["side"],
+            location=matcher.location,
+            **matcher.making,
+        ),
     )
 
 
-def _warn(matcher, pairs, runs, slices):
-    """Log warnings of sources, runs and missing donors; the first two are kept."""
-    pairs.meta["warnings"] = source_warnings(
+def _tell(matcher, pairs, runs, slices, measured):
+    """Log notes, and warnings of sources, runs and missing donors; keep the former."""
+    for note in pairs.meta["notes"]:
+        log.info(note)
+    lacks_energy = matcher.energy_min is None and "effective_area" in matcher.tolerances
+    if lacks_energy and all(it.is_possible for it in measured.values()):
+        pairs.meta["notes"].append("effective_area not compared: give energy_min")
+    texts = source_warnings(
         runs, slices, catalogs=matcher.catalogs, scrambled=matcher.scrambled
     )
     for side in runs.values():
-        pairs.meta["warnings"] += horizon_warnings(side)
-        pairs.meta["warnings"] += side.meta.get("unreadable", [])
+        texts += [*horizon_warnings(side), *side.meta.get("unreadable", [])]
+    is_paired = slices["column"] >= 0
+    for side, name in (("targets", "row"), ("donors", "column")):
+        for row in np.unique(slices[name][is_paired]).tolist():
+            texts += measured[side].warnings.get(row, [])
+    # a run may be both target and donor
+    pairs.meta["warnings"] = list(dict.fromkeys(texts))
     for text in pairs.meta["warnings"]:
         log.warning(text)
     if pairs.missing:

@@ -70,6 +70,13 @@ class Measurement:
     skip_broken : bool, optional
         Leave out runs that are broken, as those whose files are missing. Default is
         False: they are an error.
+    find : callable, optional
+        Takes a run, and gives warnings of it (list of str). Default is none.
+
+    Attributes
+    ----------
+    warnings : dict of int to list of str
+        By row, for each run whose rate was measured.
 
     Notes
     -----
@@ -89,6 +96,7 @@ class Measurement:
         sources=(),
         bad_times=None,
         skip_broken=False,
+        find=None,
     ):
         self.runs, self.edges, self.rate = runs, edges, rate
         self.bad_times, self.skip_broken = bad_times, skip_broken
@@ -97,7 +105,7 @@ class Measurement:
         if position is not None:
             self._extra += parse_sources(position, theta=THETA)
         self._open = _opener(data)
-        self._done = {}
+        self._done, self._find, self.warnings = {}, find, {}
         runs.meta["energy_edges"] = edges.tolist()
 
     @property
@@ -153,6 +161,8 @@ class Measurement:
         # which names what is broken, where gammapy would fail without a name
         read_run(run, with_events=False)
         values = {}
+        if "rate" in wanted and self._find is not None:
+            self.warnings[row] = self._find(run)
         aeff = run.aeff
         # maps and effective areas without offset are not compared
         if aeff is not None and {"energy_true", "offset"} <= set(aeff.axes.names):

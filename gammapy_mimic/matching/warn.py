@@ -1,20 +1,57 @@
-"""Warnings of bright sources in the field of donors."""
+"""Warnings of bright sources in the field of donors, and of runs themselves."""
+
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
+from gammapy_mimic.data import read_run
+from gammapy_mimic.data.trust import findings, unstated_alignment
 from gammapy_mimic.sky.geometry import offset_azimuth
+from gammapy_mimic.sky.location import geodetic_site
 from gammapy_mimic.sources.catalogs import read
 from gammapy_mimic.sources.known import available_catalogs, known_sources
 
-__all__ = ["source_warnings"]
+__all__ = ["run_warnings", "source_warnings"]
 
 FIELD = 2.5 * u.deg
 """Distance from the pointing within which a source is in the field of a donor."""
 
 # a source is scrambled if a circle lies as near as this
 _SAME = 0.3 * u.deg
+
+
+def run_warnings(observation, *, side, location, alignment, background, fov_alignment):
+    """Warn of a run that contradicts itself, in the words of the maker.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run. Of a target the events are not looked at.
+    side : {"targets", "donors"}
+        What it is.
+    location : `~astropy.coordinates.EarthLocation` or None
+        Its site; None is where it says.
+    alignment, background, fov_alignment : str or None
+        See `~gammapy_mimic.MimicMaker`.
+
+    Returns
+    -------
+    warnings : list of str
+        Also what keeps mimics from being made, as an event list that is broken.
+    """
+    try:
+        run = read_run(observation, with_events=side == "donors")
+        if location is not None:
+            pointing = replace(run.pointing, site=geodetic_site(location))
+            run = replace(run, pointing=pointing)
+        texts = [text for _, text in findings(run, alignment=alignment)]
+        if f"{background}s" == side:
+            texts += unstated_alignment(observation, fov_alignment)
+    except ValueError as error:
+        return [str(error)]
+    return texts
 
 
 def source_warnings(runs, chosen, *, catalogs, scrambled=None):

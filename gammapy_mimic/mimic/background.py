@@ -56,22 +56,14 @@ def state_alignment(
         Run, not changed.
     fov_alignment : {"altaz", "radec"}, optional
         Alignment of a Background3D without FOVALIGN. Default is None: it is taken
-        as aligned with RA/Dec, as gammapy does, and a warning is logged.
+        as aligned with RA/Dec, as gammapy does.
 
     Returns
     -------
     stated : `~gammapy.data.Observation`
         The same run, or a copy of one whose model has no FOVALIGN and gets it.
     """
-    if not compat.lacks_fov_alignment(observation):
-        return observation
-    if fov_alignment is None:
-        log.warning(
-            "run %s: its background model (BKG_3D) has no FOVALIGN and is taken as "
-            "aligned with RA/Dec, as gammapy does; say what it is by fov_alignment = "
-            "'altaz' or 'radec' (YAML: mimic.fov_alignment)",
-            observation.obs_id,
-        )
+    if fov_alignment is None or not compat.lacks_fov_alignment(observation):
         return observation
     alignment = FoVAlignment[fov_alignment.upper()]
     return compat.with_fov_alignment(observation, alignment)

@@ -13,7 +13,7 @@ from gammapy.makers import Maker
 from gammapy_mimic.data import check_events, compat, to_observation
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.seeds import seed_sequence
-from gammapy_mimic.data.trust import false_times
+from gammapy_mimic.data.trust import false_times, unstated_alignment
 from gammapy_mimic.io.arguments import RandomState, check_choice
 from gammapy_mimic.mimic.background import state_alignment
 from gammapy_mimic.mimic.inputs import (
@@ -157,8 +157,7 @@ class MimicMaker(Maker):
         self.scrambler = check_scrambler(scrambler)
         self.random_state = random_state
         self._seed = None if random_state is None else seed_sequence(random_state)
-        # warnings that are not logged again
-        self.reported: set[str] = set()
+        self.reported: set[str] = set()  # warnings that are not logged again
 
     def run(
         self, target: Observation, donor: Observation, *, mimic_set: int = 0
@@ -197,8 +196,7 @@ class MimicMaker(Maker):
         is_near = near_good_time(run.gti_s, run.seconds)
         run = run if is_near.all() else run[is_near]
         if self.scrambler is not None:
-            if self.fov_alignment is not None:
-                donor = state_alignment(donor, self.fov_alignment)
+            donor = state_alignment(donor, self.fov_alignment)
             donor = to_observation(run, **compat.irfs(donor))
             donor = scramble(self.scrambler, donor, seed)
             run = replace(read_donor(donor), pointing=run.pointing)
@@ -288,7 +286,9 @@ list or dict of `~gammapy.data.Observation`
     def _background(self, target, donor, *runs):
         options = {"alignment": self._alignment, "time": self.time}
         turns = self.background == "donor"
-        giver = state_alignment(donor if turns else target, self.fov_alignment)
+        giver = donor if turns else target
+        self._warn(*unstated_alignment(giver, self.fov_alignment))
+        giver = state_alignment(giver, self.fov_alignment)
         return mimic_background(giver, *runs, turns=turns, **options)
 
     def _warn(self, *texts):
