@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import logging
-import pickle
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -362,10 +362,17 @@ def _described(function):
 
 
 def _check_picklable(function):
-    try:
-        pickle.dumps(function)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    """Raise an error for a function that other processes cannot find by its name."""
+    inner = getattr(function, "func", function)
+    inner = getattr(inner, "__func__", inner)
+    name = getattr(inner, "__qualname__", None)
+    if name is None:  # an object that can be called
+        return
+    found = sys.modules.get(inner.__module__)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is not inner:
         raise ValueError(
             f"function {name_of(function)} cannot be sent to other processes: define "
             "it at the top of a module, or use n_jobs=1"
-        ) from error
+        )

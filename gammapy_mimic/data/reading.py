@@ -150,7 +150,11 @@ def read_run(observation, *, with_events=True):
     if observation.obs_filter.time_filter and "ONTIME" in header:
         # that of the header is of the whole run
         ontime = {"ONTIME": float((gti_s[1] - gti_s[0]).sum())}
-        header = header | keep_equal(ontime, header, {"ONTIME": TIME_TOLERANCE_S})
+        ontime = keep_equal(ontime, header, {"ONTIME": TIME_TOLERANCE_S})
+        if ontime["ONTIME"] != header["ONTIME"]:
+            # start and stop of the whole run are not those of a part
+            header = {k: v for k, v in header.items() if k not in ("TSTART", "TSTOP")}
+        header = header | ontime
     run = Run(
         obs_id=obs_id,
         header=_with_producer(header, observation),
