@@ -48,7 +48,12 @@ def assign(rows, columns, distance, level, shape):
     weights = np.concatenate([cost, empty]) + 1
     place = np.concatenate([i, own]), np.concatenate([j, n_donors + own])
     graph = coo_array((weights, place), shape=(n_targets, n_donors + n_targets))
-    i, j = min_weight_full_bipartite_matching(graph.tocsr())
+    graph = graph.tocsr()
+    # scipy up to 1.14 takes no other indices
+    graph.indices, graph.indptr = (
+        index.astype(np.int32) for index in (graph.indices, graph.indptr)
+    )
+    i, j = min_weight_full_bipartite_matching(graph)
     taken = j < n_donors
     donor[targets[i[taken]]] = donors[j[taken]]
     return donor
