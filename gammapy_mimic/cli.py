@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from gammapy_mimic import __version__, check_gammapy
+from gammapy_mimic.io.logs import only_errors
 
 __all__ = ["main"]
 
@@ -179,7 +180,8 @@ def pairs(file, why, write, plot):
     from gammapy_mimic.io.output import save_figure
 
     campaign = _run(MimicCampaign.from_yaml, file)
-    with _no_warning_of_missing_donors():
+    # the text that is printed next repeats the warnings
+    with only_errors("gammapy_mimic.matching.matcher"):
         found = _run(campaign.match, file=file)
     if why is not None:
         click.echo(_run(explain_run, found, why))
@@ -222,7 +224,7 @@ def run(file, n_jobs, parallel_backend, overwrite, only, rematch):
 
     campaign = _run(MimicCampaign.from_yaml, file)
     _check_only(only, file, campaign)
-    with _no_warning_of_missing_donors():
+    with only_errors("gammapy_mimic.matching.matcher"):
         result = _run(
             campaign.run,
             n_jobs,
@@ -359,18 +361,6 @@ def _set_up():
 
     mpl.use("agg")
     show_bars(sys.stderr.isatty())
-
-
-@contextmanager
-def _no_warning_of_missing_donors():
-    """Context without the warning that the text printed next repeats."""
-    logger = logging.getLogger("gammapy_mimic.matching.matcher")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _read_text(path):

@@ -1,10 +1,8 @@
 """The work of one process: the analysis of one set after the other."""
 
 import importlib
-import logging
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat.progress import no_bars
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
+from gammapy_mimic.io.logs import only_errors
 from gammapy_mimic.io.output import atomic_write
 
 __all__ = ["SetTask", "analyse_set", "open_runs", "position_of"]
@@ -66,7 +65,7 @@ def analyse_set(task: SetTask) -> None:
     record: dict[str, Any] = {"fingerprint": task.fingerprint, "problem": None}
     record["values"] = {}
     files: dict[str, bytes] = {}
-    with no_bars(), _without_repetitions():
+    with no_bars(), only_errors("gammapy.modeling.iminuit"):
         try:
             observations = open_runs(task)
             if task.mimic_set is not None:
@@ -90,18 +89,6 @@ def analyse_set(task: SetTask) -> None:
         with atomic_write(task.folder / name, "wb") as file:
             file.write(content)
     write_record(task.record, record)
-
-
-@contextmanager
-def _without_repetitions():
-    """Context without a warning that each limit of each bin of each set repeats."""
-    logger = logging.getLogger("gammapy.modeling.iminuit")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _models(content):

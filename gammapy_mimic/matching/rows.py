@@ -110,6 +110,7 @@ def make_pairs(runs, cuts, evaluation, chosen, matcher):
     absent = columns < 0
 
     def masked(values, unit=None):
+        """Column without values where there is no donor."""
         values = np.asarray(values)
         mask = absent if values.ndim == 1 else np.broadcast_to(absent, values.T.shape).T
         values = np.ma.masked_array(values, mask=mask)
@@ -123,9 +124,9 @@ def make_pairs(runs, cuts, evaluation, chosen, matcher):
     pairs["MIMIC_SET"] = chosen["set"]
     if "part" in chosen:
         pairs["MIMIC_OBS_ID"] = _mimic_ids(pairs["TARGET_OBS_ID"], chosen["part"])
-        for name in ("target_s", "start_s", "stop_s"):
-            column = {"target_s": "TARGET_START", "start_s": "START", "stop_s": "STOP"}
-            pairs[column[name]] = masked(chosen[name], "s")
+        names = {"target_s": "TARGET_START", "start_s": "START", "stop_s": "STOP"}
+        for name, column in names.items():
+            pairs[column] = masked(chosen[name], "s")
     if "shared" in chosen:
         pairs["SHARED"] = masked(chosen["shared"])
     pairs["DISTANCE"] = masked(evaluation.distance(rows, columns))

@@ -33,14 +33,7 @@ _ONLY_BAD = "has only bad times"
 
 def _observation_row(observation):
     """Collect what one observation says of itself, by run table column."""
-    # each part of the file is read once, and errors name it
-    observation = read_once(observation)
     meta, pointing = observation.meta, observation.pointing
-    if pointing is None or observation.gti is None or not len(observation.gti.table):
-        raise ValueError(
-            f"run {observation.obs_id}: pointing or GTI is missing; "
-            "its EVENTS or GTI header may be incomplete"
-        )
     keywords = meta.optional if meta.optional is not None else {}
     if not keywords and observation.events is not None:
         keywords = observation.events.table.meta
@@ -229,6 +222,7 @@ def read_runs(
                 )
             # which names what is broken, where gammapy would fail without a name
             read_run(observation, with_events=False)
+        # each part of a file is read once
         data = [read_once(observation) for observation in table]
     columns = columns or {}
     if isinstance(table, Table):
