@@ -19,7 +19,7 @@ from regions import CircleSkyRegion
 
 from gammapy_mimic.campaign.records import claimed_file, remove_file, write_record
 from gammapy_mimic.checks import open_store
-from gammapy_mimic.io.arguments import PathLike, RandomState
+from gammapy_mimic.io.arguments import PathLike, RandomState, check_flag
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import save_figure
 from gammapy_mimic.matching import DonorMatcher
@@ -135,7 +135,7 @@ def _check_folder(out, datastore, overwrite):
     if not there:
         return
     names = ", ".join(there)
-    if not overwrite:
+    if not check_flag("overwrite", overwrite):
         raise FileExistsError(
             f"{out} holds results ({names}): use overwrite (--overwrite) to replace "
             "those of an earlier demo, or take another folder (--out)"

@@ -9,7 +9,7 @@ from gammapy.data import Observation
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data import compat
-from gammapy_mimic.io.arguments import PathLike, RandomState
+from gammapy_mimic.io.arguments import PathLike, RandomState, check_flag
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.writer import write_run
@@ -122,6 +122,8 @@ class LocationFaker:
             If a file is not a DL3 file, the runs are not compatible, the output is
             one of the inputs, or the target has no background model to copy.
         """
+        check_flag("overwrite", overwrite)
+        check_flag("copy_background", copy_background)
         inputs = [make_path(source_file), make_path(faked_file)]
         output = make_path(output_name)
         runs = [compat.open_run(path) for path in inputs]

@@ -601,7 +601,11 @@ class TestSelection:
             ({"obs_file": "x.txt"}, "give obs_ids or obs_file, not both"),
             (
                 {"obs_time": {"start": "1999-01-01", "stop": "1999-01-02"}},
-                "observations: no run of .* is left",
+                "observations: no run of .* is left$",
+            ),
+            (
+                {"required_irf": ["rad_max"]},
+                "is left; run 1: hdu-index lacks what is required .*rad_max",
             ),
         ):
             config = settings(raw, tmp_path / "out")

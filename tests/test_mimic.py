@@ -670,6 +670,39 @@ def test_any_object_with_run_is_a_scrambler():
     assert len(MimicMaker(scrambler=NoSeed()).run(run, run).events.table) == 1
 
 
+@pytest.mark.parametrize("given", [None, [], Table()])
+def test_scrambler_that_gives_no_run(given):
+    class Wrong:
+        def run(self, observation):
+            return given
+
+    run = make_run("full", n_events=9)
+    with pytest.raises(TypeError, match=r"(?s)scrambler\.run gives .* for donor run"):
+        MimicMaker(scrambler=Wrong()).run(run, run)
+
+
+def test_class_in_the_place_of_a_scrambler():
+    with pytest.raises(TypeError, match=r"scrambler = <class .*: must have a"):
+        MimicMaker(scrambler=AnnulusScrambler)
+
+
+@pytest.mark.parametrize("mimic_set", [-1, 0.5, "0", True])
+def test_numbers_of_mimic_sets(mimic_set):
+    run = make_run("full", n_events=9)
+    with pytest.raises(ValueError, match=r"mimic_set = .*: must be an integer from 0"):
+        MimicMaker(random_state=1).run(run, run, mimic_set=mimic_set)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [None, 1, (3, 4), [(3, 4, 0)], ["34x"], {3: [4]}, "pairs.ecsv", [("a", "b")]],
+)
+def test_what_is_no_pairs(pairs):
+    runs = [make_run("full", obs_id=k, n_events=9) for k in (3, 4)]
+    with pytest.raises(TypeError, match=r"pairs = .*: must be a table"):
+        MimicMaker().run_pairs(runs, runs, pairs)
+
+
 def test_donor_is_scrambled_in_its_own_field(tmp_path):
     """Scrambling and moving one after the other gives the same, and is on record."""
     donor = make_run("hess", obs_id=8, n_events=2000)

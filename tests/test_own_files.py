@@ -11,7 +11,7 @@ import yaml
 from astropy import units as u
 from helpers.campaigns import OBJECTS, settings, write_config
 from helpers.faults import everything
-from helpers.runs import POINTING, write_raw
+from helpers.runs import POINTING, write_file, write_raw
 
 from gammapy_mimic import MimicCampaign
 from gammapy_mimic.campaign.records import claimed_file, read_record
@@ -146,6 +146,44 @@ class TestFilesOfTheUser:
             assert path.read_text() == "mine"
         path.unlink()
         assert run(raw, out).made == 1
+
+    def test_run_in_the_place_of_a_mimic_with_a_record(self, raw, out):
+        """A broken mimic is made again; a run of somebody else stays."""
+        path = out / "mimic_000" / "1.fits"
+        for overwrite in (False, True):
+            write_file(path, obs_id=1)
+            mine = path.read_bytes()
+            (failed,) = run(raw, out, overwrite=overwrite).failed
+            assert "it stays" in failed[3]
+            assert path.read_bytes() == mine
+        path.unlink()
+        assert run(raw, out).made == 1
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize("by_link", [False, True])
+    def test_store_in_the_place_of_a_mimic_set(self, raw, out, by_link, overwrite):
+        """Its index has a name of which there is a record."""
+        other = out.parent / "other"
+        write_raw(["full"], other, n_events=5)
+        place = out / "mimic_000"
+        shutil.rmtree(place)
+        place.symlink_to(other) if by_link else shutil.copytree(other, place)
+        before = everything(out), everything(other)
+        with pytest.raises(ConfigError, match="mimic_000 is another data store"):
+            run(raw, out, overwrite=overwrite)
+        assert (everything(out), everything(other)) == before
+
+    def test_runs_of_a_mimic_set(self, raw, out):
+        """A campaign on its own mimics, or on a store to which a set is a link."""
+        before = everything(out)
+        for place in (out / "mimic_000", raw):
+            if place == raw:
+                shutil.rmtree(out / "mimic_001")
+                (out / "mimic_001").symlink_to(raw)
+                before = everything(out)
+            with pytest.raises(ConfigError, match=r"are read from .* a mimic set"):
+                run(place, out, donors={"obs_ids": [1, 2]}, overwrite=True)
+            assert everything(out) == before
 
     def test_uncompressed_one(self, raw, tmp_path):
         out = tmp_path / "out"

@@ -119,6 +119,7 @@ def test_parse_does_not_change_its_input():
         (np.nan * u.deg, "theta = .*finite"),
         (0.3, "theta = 0.3: must be an angle with its unit"),
         (0.3 * u.m, "theta = .*must be an angle"),
+        ("0.3", "theta = '0.3': must be an angle with its unit"),
         (None, "theta = None: must be an angle"),
         ([0.1, 0.2, 0.3] * u.deg, "got 3 angles for 2 sources"),
         ([[0.1, 0.2]] * u.deg, "got 2 angles for 2 sources"),
@@ -142,6 +143,12 @@ def test_parse_theta_errors(theta, match):
         ),
         (CirclePixelRegion(PixCoord(1, 2), 3), TypeError, "circles on the sky"),
         (42, TypeError, "sources = 42: must be SkyCoord"),
+        ([83, 22] * u.deg, TypeError, "sources = <Quantity .* must be SkyCoord"),
+        (
+            SkyCoord(10 * u.deg, 40 * u.deg, frame="altaz"),
+            ValueError,
+            "Source 1 is given in the frame altaz, without .*time and site",
+        ),
         ("Mrk 422", ValueError, "'Mrk 422' is not in .*did you mean 'Mrk 421'"),
     ],
 )

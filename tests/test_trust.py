@@ -132,6 +132,17 @@ def test_ontime_within_a_percent_or_of_a_part(caplog):
     assert not warnings_of(caplog)
 
 
+@pytest.mark.parametrize(
+    ("livetime", "n_warnings"), [(1575.0, 0), (1564.0, 0), (1512.0, 1), (-100.0, 1)]
+)
+def test_livetime_that_is_not_deadc_times_ontime(livetime, n_warnings, caplog):
+    """DEADC is 0.9375: 1575 s of 1680 s."""
+    MimicMaker().run(target(), donor(LIVETIME=livetime))
+    texts = [text for text in warnings_of(caplog) if "LIVETIME" in text]
+    assert len(texts) == n_warnings
+    assert all("run 8" in text and "1575 s" in text for text in texts)
+
+
 # --- pointing and site ---------------------------------------------------------
 
 
@@ -223,7 +234,12 @@ def test_alt_pnt_far_from_what_time_and_site_give(shift, n_warnings):
 
 @pytest.mark.parametrize(
     "header",
-    [{"RADECSYS": "FK4"}, {"EQUINOX": 1950.0}, {"EQUINOX": "B1950"}],
+    [
+        {"RADECSYS": "FK4"},
+        {"RADECSYS": "GALACTIC"},
+        {"EQUINOX": 1950.0},
+        {"EQUINOX": "B1950"},
+    ],
 )
 def test_old_equinox(header):
     for pair in ((donor(**header), target()), (target(), donor(**header))):

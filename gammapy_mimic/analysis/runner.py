@@ -32,6 +32,7 @@ from gammapy_mimic.campaign.selection import select_targets
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.data.compat.progress import one_bar
+from gammapy_mimic.io.arguments import check_flag
 from gammapy_mimic.io.output import TEMPORARY
 
 __all__ = ["analyse_campaign"]
@@ -68,6 +69,8 @@ def analyse_campaign(
     ensemble : `~gammapy_mimic.analysis.Ensemble`
         Ensemble, which is also written.
     """
+    check_flag("unblind", unblind)
+    check_flag("overwrite", overwrite)
     work = _Work(config, function=function, models=models)
     if n_jobs > 1:
         _check_picklable(function)

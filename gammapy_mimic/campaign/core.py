@@ -21,7 +21,7 @@ from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.work import CampaignInputs, CampaignWork
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
-from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
@@ -214,7 +214,8 @@ class MimicCampaign(CampaignAnalyses):
             can be resumed.
         """
         self._check(n_jobs, parallel_backend, only)
-        if only is not None and rematch:
+        check_flag("overwrite", overwrite)
+        if check_flag("rematch", rematch) and only is not None:
             raise ValueError(
                 "only, rematch: the pairs of all sets are matched together"
             )
@@ -225,7 +226,10 @@ class MimicCampaign(CampaignAnalyses):
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
-        refuse_foreign(folder, self._source, overwrite=overwrite)
+        stores = {"targets": inputs.targets, "donors": inputs.donors}
+        refuse_foreign(
+            folder, self._source, stores=stores.values(), overwrite=overwrite
+        )
         with (
             folder.lock(only),
             interrupts_between_mimics(parallel_backend) as interrupts,
@@ -239,7 +243,6 @@ class MimicCampaign(CampaignAnalyses):
                 sets = range(settings.n_mimics) if only is None else [only]
                 work = CampaignWork(self.config, folder, inputs, sets)
                 work.run(n_jobs, parallel_backend, interrupts)
-                stores = {"targets": inputs.targets, "donors": inputs.donors}
                 try:
                     write_provenance(folder, self.config, stores)
                 except ConfigError:
@@ -262,7 +265,7 @@ class MimicCampaign(CampaignAnalyses):
                 'run: pip install "gammapy-mimic[distributed]"'
             )
         number = self.config.mimic.n_mimics
-        if only is not None and only not in range(number):
+        if only is not None and (isinstance(only, bool) or only not in range(number)):
             raise ValueError(f"only = {only!r}: must be a set from 0 to {number - 1}")
 
 

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from gammapy_mimic.campaign.folder import STORE
 from gammapy_mimic.campaign.settings import is_settings_file
 from gammapy_mimic.config import ConfigError
+from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
+from gammapy_mimic.writer.index import is_own_index
 
 __all__ = ["refuse_foreign"]
 
@@ -12,7 +16,7 @@ _TEXTS = ("pairs.ecsv", "rejected.ecsv", "provenance.yaml", "provenance.json")
 _ADVICE = "take another mimic.outdir, such as mimics"
 
 
-def refuse_foreign(folder, source=None, *, overwrite=False):
+def refuse_foreign(folder, source=None, *, stores=(), overwrite=False):
     """Raise an error for a folder with files that no campaign has written.
 
     Parameters
@@ -21,6 +25,8 @@ def refuse_foreign(folder, source=None, *, overwrite=False):
         Folder, not changed.
     source : `~pathlib.Path`, optional
         File from which the configuration was read. Default is None.
+    stores : iterable of `~gammapy.data.DataStore`, optional
+        Data stores of the inputs. Default is none.
     overwrite : bool, optional
         Whether everything is to be made again. Default is False.
 
@@ -45,11 +51,45 @@ def refuse_foreign(folder, source=None, *, overwrite=False):
                     f"folder of a campaign; {_ADVICE}"
                 ]
             )
-    elif not folder.files.has(config):
+    _check_data_stores(path, stores)
+    if config.exists() and not folder.files.has(config):
         _check_copy(path, config, overwrite)
         return
     for name in _TEXTS:
         folder.files.check(path / name)
+
+
+def _check_data_stores(path, stores):
+    """Raise an error for another data store in the place of a mimic set.
+
+    It is there by a link, perhaps, or is that from which runs are read.
+    """
+    sets = [it for it in sorted(path.glob("mimic_*")) if STORE.fullmatch(it.name)]
+    places = {it.resolve(): it for it in sets}
+    for store in stores:
+        table = store.hdu_table
+        for name in np.unique(np.char.strip(np.asarray(table["FILE_DIR"], dtype=str))):
+            place = (Path(table.base_dir) / name).resolve()
+            if place in places:
+                raise ConfigError(
+                    [f"runs are read from {places[place]}, a mimic set: {_ADVICE}"]
+                )
+    for index in (it / name for it in sets for name in (OBS_INDEX, HDU_INDEX)):
+        if _is_foreign_index(index):
+            raise ConfigError(
+                [
+                    f"{index} was not written by this package: {index.parent} is "
+                    f"another data store; {_ADVICE}, or move it away"
+                ]
+            )
+
+
+def _is_foreign_index(path):
+    """Whether an index is whole, and that of somebody else; broken ones are mended."""
+    try:
+        return path.is_file() and not is_own_index(path)
+    except ValueError:
+        return False
 
 
 def _check_copy(path, config, overwrite):

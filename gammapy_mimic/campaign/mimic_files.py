@@ -12,6 +12,7 @@ from gammapy_mimic.campaign.records import (
 from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import check_replaceable, file_error_context
 from gammapy_mimic.writer import MimicWriter
+from gammapy_mimic.writer.events import is_written
 
 __all__ = ["MimicFiles"]
 
@@ -164,9 +165,12 @@ class MimicFiles:
         """Remove a mimic of which there is a record: first its file."""
         name = claimed_file(record)
         if name is not None:
-            for path in (folder / name, record):
+            # somebody else's run, in its place by now, stays
+            is_foreign = is_written(folder / name) is False
+            paths = [record] if is_foreign else [folder / name, record]
+            for path in paths:
                 check_replaceable(path)
-            for path in (folder / name, record):
+            for path in paths:
                 remove_file(path)
 
     def remove_index(self, folder):

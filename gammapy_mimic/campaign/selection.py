@@ -62,13 +62,15 @@ def select_targets(settings):
     with no_bars():
         observations = store.get_observations(ids, required_irf=settings.required_irf)
     complete = {int(obs_id) for obs_id in observations.ids}
-    incomplete = {} if named is None else _incomplete(ids, complete, settings)
+    incomplete = _incomplete(ids, complete, settings)
+    left_out = missing | ({} if named is None else incomplete)
     if settings.obs_time.start is not None:
         interval = [settings.obs_time.start, settings.obs_time.stop]
         observations = observations.select_time([interval])
     left = {int(obs_id) for obs_id in observations.ids}
     mask = [obs_id in left for obs_id in ids]
-    return Selection(_selected(store, table, mask, key), missing | incomplete)
+    selected = _selected(store, table, mask, key, missing | incomplete)
+    return Selection(selected, left_out)
 
 
 def select_donors(settings, observations):
@@ -112,7 +114,8 @@ def select_donors(settings, observations):
     for name, value in settings.where.items():
         mask &= _matches(table, name, value)
     table, missing = _without_missing(table[mask], store)
-    return Selection(_selected(store, table, [True] * len(table), key), missing)
+    selected = _selected(store, table, [True] * len(table), key, missing)
+    return Selection(selected, missing)
 
 
 def _open(paths, key):
@@ -249,8 +252,11 @@ def _text(item):
     return text.strip()
 
 
-def _selected(store, table, mask, key):
+def _selected(store, table, mask, key, left_out):
     table = table[np.asarray(mask, dtype=bool)]
     if not len(table):
-        raise ConfigError([f"{key}: no run of {store.hdu_table.base_dir} is left"])
+        why = [f"; run {obs_id}: {text}" for obs_id, text in left_out.items()][:1]
+        raise ConfigError(
+            [f"{key}: no run of {store.hdu_table.base_dir} is left{''.join(why)}"]
+        )
     return DataStore(hdu_table=store.hdu_table, obs_table=table)

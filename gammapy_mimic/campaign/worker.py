@@ -21,6 +21,7 @@ from gammapy_mimic.data.reading import check_indexed_id
 from gammapy_mimic.io.output import check_replaceable, file_error_context
 from gammapy_mimic.matching.good_time import Part
 from gammapy_mimic.writer import MimicWriter
+from gammapy_mimic.writer.events import is_written
 
 __all__ = ["Task", "make_mimic"]
 
@@ -107,7 +108,8 @@ def make_mimic(task):
 def _claim(folder, task, record_path):
     """Make the record of a file that is to be written; False if it is not our own."""
     path = folder.writer(task.mimic_set).file_path(task.part.obs_id)
-    is_free = not path.exists() or claimed_file(record_path) == path.name
+    is_claimed = claimed_file(record_path) == path.name
+    is_free = not path.exists() or (is_claimed and is_written(path) is not False)
     if is_free:
         check_replaceable(path)
         write_record(record_path, {"file": path.name, "pending": True})

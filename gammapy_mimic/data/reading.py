@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
 from astropy.time import Time
+from gammapy.data import Observation
 
 from gammapy_mimic.data import compat
 from gammapy_mimic.data.keywords import (
@@ -50,8 +51,11 @@ def checked_obs_id(observation):
     Returns
     -------
     obs_id : int
-        OBS_ID; ValueError if it is not one that a file can hold.
+        OBS_ID; ValueError if it is not one that a file can hold, TypeError for what is
+        no observation.
     """
+    if not isinstance(observation, Observation):
+        raise TypeError(f"{observation!r} is not a gammapy Observation")
     obs_id = observation.obs_id
     valid = isinstance(obs_id, numbers.Integral) and not isinstance(obs_id, bool)
     if not valid or not -(2**63) <= obs_id < 2**63:
@@ -152,8 +156,9 @@ def read_run(observation, *, with_events=True):
         ontime = {"ONTIME": float((gti_s[1] - gti_s[0]).sum())}
         ontime = keep_equal(ontime, header, {"ONTIME": TIME_TOLERANCE_S})
         if ontime["ONTIME"] != header["ONTIME"]:
-            # start and stop of the whole run are not those of a part
-            header = {k: v for k, v in header.items() if k not in ("TSTART", "TSTOP")}
+            # those of the whole run are not those of a part
+            whole = "TSTART", "TSTOP", "LIVETIME"
+            header = {key: card for key, card in header.items() if key not in whole}
         header = header | ontime
     run = Run(
         obs_id=obs_id,
@@ -278,14 +283,14 @@ def _read_deadtime(observation, header, label):
     if isinstance(compat.part(observation, "meta"), compat.FileLocation):
         with error_context(f"{label}: DEADC"):
             live = float(header["DEADC"])
-        if not 0 <= live <= 1:
-            raise ValueError(f"{label}: DEADC = {live}: must be from 0 to 1")
     elif observation.meta is None:
         needed = "metadata (GEOLON, GEOLAT, ALTITUDE, DEADC are needed)"
         raise _missing(observation.obs_id, needed)
     else:
         live = 1 - observation.observation_dead_time_fraction
         live = keep_equal({"DEADC": live}, header, {"DEADC": 1e-12})["DEADC"]
+    if not 0 < live <= 1:
+        raise ValueError(f"{label}: DEADC = {live}: must be above 0, and up to 1")
     return 1 - live * compat.livetime_fraction(observation)
 
 

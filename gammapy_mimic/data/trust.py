@@ -32,6 +32,9 @@ ERROR, WARNING = "error", "warning"
 MAX_ONTIME_CHANGE = 0.01
 """Largest relative difference of ONTIME and the sum of the good time."""
 
+MAX_LIVE_CHANGE = 0.01
+"""Largest relative difference of LIVETIME and DEADC * ONTIME."""
+
 MAX_EVENTS_OFFSET_DEG = 1.0
 """Largest distance of the median of the events from the pointing.
 
@@ -46,6 +49,9 @@ In H.E.S.S. DL3 DR1 it is up to 8 deg: they are means over the run, or its start
 
 _MIN_EVENTS, _MAX_EVENTS = 20, 1000
 """Number of events from which the median is taken: enough for 0.1 deg."""
+
+_OTHER_SYSTEMS = ("FK4", "GAL", "ECL", "SUPER")
+"""What RADECSYS begins with where positions are not near ICRS."""
 
 _MIN_SIGMA = 5.0
 """Least distance of the median in units of its statistical error."""
@@ -72,6 +78,7 @@ def findings(run: Run, *, alignment: str = "altaz") -> Iterator[tuple[str, str]]
     yield from _equinox(run)
     yield from _one_place(run)
     yield from _ontime(run)
+    yield from _livetime(run)
     yield from _good_time(run)
     yield from _pointing(run)
     if alignment == "altaz":
@@ -155,7 +162,7 @@ def _equinox(run):
     )
     equinox = str(run.header.get("EQUINOX", "")).strip().upper().lstrip("B")
     is_old = equinox.split(".")[0] == "1950"
-    if is_old or str(system).strip().upper().startswith("FK4"):
+    if is_old or str(system).strip().upper().startswith(_OTHER_SYSTEMS):
         yield (
             ERROR,
             f"run {run.obs_id}: its positions are given in RADECSYS = {system!r}, "
@@ -186,6 +193,20 @@ def _ontime(run):
             f"run {run.obs_id}: ONTIME = {ontime_s:.6g} s, but its good time intervals "
             f"(GTI) add up to {run.ontime_s:.6g} s, which is taken; if ONTIME is "
             "right, correct the GTIs",
+        )
+
+
+def _livetime(run):
+    if false_times(run):
+        return
+    keys = "ONTIME", "LIVETIME", "DEADC"
+    ontime_s, livetime_s, live = (_number(run, key) for key in keys)
+    if abs(livetime_s - live * ontime_s) > MAX_LIVE_CHANGE * abs(live * ontime_s):
+        yield (
+            WARNING,
+            f"run {run.obs_id}: LIVETIME = {livetime_s:.6g} s, but DEADC * ONTIME = "
+            f"{live * ontime_s:.6g} s; DEADC = {live:.6g} is taken, as gammapy does; "
+            "if LIVETIME is right, correct DEADC",
         )
 
 

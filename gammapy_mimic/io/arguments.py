@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["PathLike", "RandomState", "check_choice"]
+__all__ = ["PathLike", "RandomState", "check_choice", "check_flag"]
 
 PathLike = str | Path
 """A file or folder."""
@@ -47,3 +48,30 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
         choices = " or ".join(repr(choice) for choice in allowed)
         raise ValueError(f"{name} = {value!r}: must be {choices}")
     return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Check an argument that must be True or False.
+
+    Texts such as "no", and any number, would be taken as True.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : bool
+        Its value.
+
+    Returns
+    -------
+    value : bool
+        The same value.
+
+    Raises
+    ------
+    TypeError
+        If it is not a boolean.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} = {value!r}: must be True or False")
+    return bool(value)

@@ -120,7 +120,13 @@ def header_reference(header):
 @functools.lru_cache(maxsize=8)
 def _reference(*cards):
     """Make a reference time; most runs have the same."""
-    return time_ref_from_dict(dict(cards))
+    reference = time_ref_from_dict(dict(cards))
+    if reference.scale == "local":
+        raise ValueError(
+            "TIMESYS = 'LOCAL' cannot be compared with other times; GADF has TT, UTC, "
+            "TAI and the like"
+        )
+    return reference
 
 
 def same_reference(one, other):

@@ -1,7 +1,10 @@
 """Arguments of the matcher, checked."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import Angle
 
 from gammapy_mimic.matching.features import (
     FEATURES,
@@ -10,17 +13,42 @@ from gammapy_mimic.matching.features import (
     make_tolerances,
 )
 from gammapy_mimic.matching.rate import OuterRate
+from gammapy_mimic.sources.known import parse_sources
 
 __all__ = [
     "energy_range",
+    "keep_away_circles",
     "make_rate_proxy",
     "making_options",
     "positive_int",
     "relaxation",
+    "sequence",
 ]
 
 _MAKING = {"alignment": "altaz", "background": "donor", "fov_alignment": None}
 """Defaults of `~gammapy_mimic.MimicMaker`."""
+
+
+def sequence(name, values):
+    """Take several values; a text is one, and not its letters."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} = {values!r}: must be a list, such as [{values!r}]")
+    return tuple(values)
+
+
+def keep_away_circles(keep_away, distance):
+    """Circles or points from which runs keep away, and the distance to these."""
+    try:
+        distance = Angle(distance)
+    except (TypeError, ValueError, u.UnitsError) as error:
+        raise ValueError(
+            f"keep_away_distance = {distance!r}: must be an angle with its unit, such "
+            "as 2.5 deg"
+        ) from error
+    # circles keep their own radius, all other sources are points
+    if keep_away is not None:
+        keep_away = parse_sources(keep_away, theta="1 arcsec")
+    return keep_away, distance
 
 
 def positive_int(name, value):

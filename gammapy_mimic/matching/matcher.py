@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import Angle, EarthLocation, SkyCoord
+from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
+from gammapy_mimic.io.arguments import check_flag
 from gammapy_mimic.matching.arguments import (
     energy_range,
+    keep_away_circles,
     make_rate_proxy,
     making_options,
     positive_int,
     relaxation,
+    sequence,
 )
 from gammapy_mimic.matching.choose import choose
 from gammapy_mimic.matching.cuts import Cuts
@@ -205,8 +208,8 @@ class DonorMatcher:
         self.relax = relaxation(relax, self.tolerances, self.columns)
         self.n_mimics = positive_int("n_mimics", n_mimics)
         self.reuse = positive_int("reuse", reuse)
-        self.fill = bool(fill)
-        self.balance = bool(balance)
+        self.fill = check_flag("fill", fill)
+        self.balance = check_flag("balance", balance)
         if self.balance and (self.fill or self.reuse > 1):
             raise ValueError("balance = True: not possible with fill or reuse")
         if self.fill:
@@ -216,18 +219,14 @@ class DonorMatcher:
         self.rate_proxy = make_rate_proxy(rate_proxy)
         self.position = position
         self.sources = [] if sources is None else parse_sources(sources, theta=_THETA)
-        self.catalogs, self.scrambled = tuple(catalogs), scrambled
-        if not isinstance(bad_times, BadTimes):
-            bad_times = BadTimes(bad_times)
-        self.bad_times = bad_times
+        self.catalogs, self.scrambled = sequence("catalogs", catalogs), scrambled
+        is_read = isinstance(bad_times, BadTimes)
+        self.bad_times = bad_times if is_read else BadTimes(bad_times)
         self.location = None if location is None else parse_location(location)
         self.epochs = None if epochs is None else Time(epochs)
-        # circles keep their own radius, all other sources are points
-        self.keep_away = (
-            None if keep_away is None else parse_sources(keep_away, theta="1 arcsec")
-        )
-        self.keep_away_distance = Angle(keep_away_distance)
-        self.exclude = [int(obs_id) for obs_id in exclude]
+        away = keep_away_circles(keep_away, keep_away_distance)
+        self.keep_away, self.keep_away_distance = away
+        self.exclude = [int(obs_id) for obs_id in sequence("exclude", exclude)]
         self.making = making_options(making or {})
 
     def run(

@@ -17,6 +17,7 @@ from gammapy_mimic.matching.warn import source_warnings
 from gammapy_mimic.sky.location import geodetic_site
 
 __all__ = [
+    "check_arguments",
     "check_is_run",
     "check_pair",
     "check_scrambler",
@@ -45,6 +46,15 @@ def check_is_run(role, run):
         )
     if not isinstance(run.obs_id, int | np.integer):
         raise ValueError(f"{role} run has obs_id = {run.obs_id!r}: must be an integer")
+
+
+def check_arguments(target, donor, mimic_set):
+    """Raise an error for what are no runs, or not the number of a mimic set."""
+    check_is_run("target", target)
+    check_is_run("donor", donor)
+    is_int = isinstance(mimic_set, int | np.integer) and not isinstance(mimic_set, bool)
+    if not is_int or mimic_set < 0:
+        raise ValueError(f"mimic_set = {mimic_set!r}: must be an integer from 0 on")
 
 
 def read_pair(target, donor, *, location=None, with_events=True):
@@ -199,9 +209,15 @@ def known_to(scrambler, donor):
 def scramble(scrambler, donor, seed):
     """Scramble a donor, with the seed of its pair where the scrambler takes one."""
     parameters = inspect.signature(scrambler.run).parameters
-    if seed is not None and "random_state" in parameters:
-        return scrambler.run(donor, random_state=seed)
-    return scrambler.run(donor)
+    takes_seed = seed is not None and "random_state" in parameters
+    options = {"random_state": seed} if takes_seed else {}
+    scrambled = scrambler.run(donor, **options)
+    if not isinstance(scrambled, Observation):
+        raise TypeError(
+            f"scrambler.run gives {scrambled!r} for donor run {donor.obs_id}: must be "
+            "a gammapy Observation"
+        )
+    return scrambled
 
 
 def contradictions(target, donor, alignment, time):
@@ -236,7 +252,8 @@ def contradictions(target, donor, alignment, time):
 
 def check_scrambler(scrambler):
     """Take a scrambler if it is one; None is none."""
-    if scrambler is not None and not callable(getattr(scrambler, "run", None)):
+    has_run = callable(getattr(scrambler, "run", None))
+    if scrambler is not None and (isinstance(scrambler, type) or not has_run):
         raise TypeError(
             f"scrambler = {scrambler!r}: must have a method run(observation), "
             "such as gammapy_mimic.AnnulusScrambler"

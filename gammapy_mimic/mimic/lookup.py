@@ -135,9 +135,8 @@ class RunsById:
 def _rows(pairs):
     """(row, target, donor, mimic set) of each pair that has a donor."""
     if not hasattr(pairs, "colnames"):
-        rows = pairs.items() if isinstance(pairs, Mapping) else pairs
-        for number, (target, donor) in enumerate(rows):
-            yield number, int(target), int(donor), 0
+        for number, (target, donor) in enumerate(_id_pairs(pairs)):
+            yield number, target, donor, 0
         return
     missing = {"TARGET_OBS_ID", "DONOR_OBS_ID"} - set(pairs.colnames)
     if missing:
@@ -148,6 +147,18 @@ def _rows(pairs):
             continue
         number = row["MIMIC_SET"] if "MIMIC_SET" in pairs.colnames else 0
         yield index, int(row["TARGET_OBS_ID"]), int(row["DONOR_OBS_ID"]), int(number)
+
+
+def _id_pairs(pairs):
+    """OBS_IDs of target and donor, of pairs that are not in a table."""
+    try:
+        rows = pairs.items() if isinstance(pairs, Mapping) else pairs
+        return [(int(target), int(donor)) for target, donor in rows]
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"pairs = {pairs!r}: must be a table such as DonorMatcher gives, a list of "
+            "(target, donor) OBS_IDs, or a dict of donor by target"
+        ) from error
 
 
 def _check_mimic_set(mimic_set, pairs):

@@ -14,10 +14,10 @@ from gammapy_mimic.data import check_events, compat, to_observation
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.seeds import seed_sequence
 from gammapy_mimic.data.trust import false_times, unstated_alignment
-from gammapy_mimic.io.arguments import RandomState, check_choice
+from gammapy_mimic.io.arguments import RandomState, check_choice, check_flag
 from gammapy_mimic.mimic.background import state_alignment
 from gammapy_mimic.mimic.inputs import (
-    check_is_run,
+    check_arguments,
     check_pair,
     check_scrambler,
     contradictions,
@@ -152,8 +152,9 @@ class MimicMaker(Maker):
             check_choice("fov_alignment", fov_alignment, _CHOICES["alignment"])
         self.fov_alignment = fov_alignment
         self.location = None if location is None else parse_location(location)
-        self.crop = bool(crop)
-        self.allow_other_telescope = bool(allow_other_telescope)
+        self.crop = check_flag("crop", crop)
+        other = check_flag("allow_other_telescope", allow_other_telescope)
+        self.allow_other_telescope = other
         self.scrambler = check_scrambler(scrambler)
         self.random_state = random_state
         self._seed = None if random_state is None else seed_sequence(random_state)
@@ -184,8 +185,7 @@ class MimicMaker(Maker):
         ValueError
             If a run lacks what is needed, or the telescopes differ.
         """
-        check_is_run("target", target)
-        check_is_run("donor", donor)
+        check_arguments(target, donor, mimic_set)
         seed = pair_seed(self._seed, self.scrambler, target, donor, mimic_set)
         target_run, run = read_pair(target, donor, location=self.location)
         check_events(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gammapy_mimic import __version__
-from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.output import atomic_write, write_text
 from gammapy_mimic.report.figures import MAX_PAIRS, MAX_SCRAMBLED, draw_figures
@@ -71,9 +71,10 @@ def write_report(
     FileExistsError
         If there is a report already and ``overwrite`` is False.
     """
+    check_flag("unblind", unblind)
     path = Path(folder) / "report.html"
     campaign = Campaign.read(folder)
-    if path.exists() and not overwrite:
+    if not check_flag("overwrite", overwrite) and path.exists():
         raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
     if campaign.missing:
         log.warning(

@@ -14,7 +14,7 @@ Where sizes come from says `gammapy_mimic.sources.catalogs`.
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import ConvertError, SkyCoord
 from regions import CircleSkyRegion, PointSkyRegion, RegionMeta
 
 from gammapy_mimic.sky.geometry import offset_azimuth
@@ -44,11 +44,12 @@ def as_source(item, label):
         Source; TypeError for anything else, ValueError if it is not finite.
     """
     if isinstance(item, SkyCoord):
-        center, size_deg, shape, meta = item.icrs, 0.0, "point", {}
+        center, size_deg, shape, meta = _icrs(item, label), 0.0, "point", {}
     elif isinstance(item, PointSkyRegion):
-        center, size_deg, shape, meta = item.center.icrs, 0.0, "point", item.meta
+        center, meta = _icrs(item.center, label), item.meta
+        size_deg, shape = 0.0, "point"
     elif isinstance(item, CircleSkyRegion):
-        center, meta = item.center.icrs, item.meta
+        center, meta = _icrs(item.center, label), item.meta
         size_deg, shape = item.radius.to_value("deg"), "circle"
     else:
         raise TypeError(
@@ -64,6 +65,18 @@ def as_source(item, label):
     name = meta.get("name") or meta.get("text") or _position_name(center)
     tags = tuple(meta.get("tag", ()))
     return CatalogSource(name, (), center.ra.deg, center.dec.deg, size_deg, shape, tags)
+
+
+def _icrs(position, label):
+    """Position in ICRS; ValueError for one in a frame that needs time or site."""
+    try:
+        return position.icrs
+    except (AttributeError, ConvertError) as error:
+        raise ValueError(
+            f"{label} is given in the frame {position.frame.name}, without what is "
+            "needed for its place on the sky (time and site); give it in icrs or "
+            "galactic"
+        ) from error
 
 
 def _position_name(center):

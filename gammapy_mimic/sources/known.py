@@ -242,7 +242,7 @@ def _flatten(sources, file=""):
         yield from _flatten(read_regions(sources), f"{sources}: ")
     elif isinstance(sources, str | Region):
         yield file, sources
-    elif isinstance(sources, Regions | list | tuple | np.ndarray):
+    elif isinstance(sources, Regions | list | tuple) or _is_plain_array(sources):
         for item in sources:
             yield from _flatten(item, file)
     else:
@@ -252,10 +252,16 @@ def _flatten(sources, file=""):
         )
 
 
+def _is_plain_array(sources):
+    """Whether it is an array of several things, and not of numbers with a unit."""
+    is_array = isinstance(sources, np.ndarray) and sources.ndim > 0
+    return is_array and not isinstance(sources, u.Quantity)
+
+
 def _angles(value, argument):
     try:
         angles = Angle(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, u.UnitsError) as error:
         raise ValueError(
             f"{argument} = {value!r}: must be an angle with its unit, such as 0.3 deg."
         ) from error

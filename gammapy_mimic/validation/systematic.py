@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import check_flag
 from gammapy_mimic.io.ecsv import read_ecsv, write_ecsv
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.validation.background_prior import binwise_model, norm_tilt_model
@@ -207,7 +208,7 @@ class BackgroundSystematic:
             If the file exists and ``overwrite`` is False.
         """
         path = Path(path)
-        if path.exists() and not overwrite:
+        if not check_flag("overwrite", overwrite) and path.exists():
             raise FileExistsError(f"{path} exists; use overwrite=True")
         table = self.table.copy()
         for name in ("correlation", "correlation_err", "covariance_err"):

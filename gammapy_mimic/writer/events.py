@@ -1,5 +1,6 @@
 """EVENTS and GTI HDUs of a run, from what it holds in memory."""
 
+from astropy.io import fits
 from gammapy.irf import FoVAlignment
 
 from gammapy_mimic.data import compat, read_run
@@ -7,9 +8,29 @@ from gammapy_mimic.data.header import events_header
 from gammapy_mimic.io.gadf import CREATOR
 from gammapy_mimic.writer.irfs import OutputHDU, irf_hdus
 
-__all__ = ["run_hdus"]
+__all__ = ["is_written", "run_hdus"]
 
 WRITTEN = f"written by {CREATOR}"
+
+
+def is_written(path):
+    """Whether this package wrote the file of a run.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        File.
+
+    Returns
+    -------
+    is_written : bool or None
+        By the HISTORY of its events; None if these cannot be read.
+    """
+    try:
+        history = fits.getheader(path, "EVENTS").get("HISTORY", "")
+    except (OSError, LookupError, ValueError, TypeError):
+        return None
+    return WRITTEN.rpartition(" ")[0] in str(history)
 
 
 def run_hdus(observation):

@@ -7,18 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from astropy.io import fits
 from astropy.table import vstack
 from gammapy.data import DataStore, Observation, ObservationTable
 from gammapy.utils.scripts import make_path
 
 from gammapy_mimic.data.compat import source_paths
 from gammapy_mimic.data.reading import checked_obs_id, quick_check
-from gammapy_mimic.io.arguments import PathLike
+from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.files import PRIMARY, compress
 from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 from gammapy_mimic.io.output import atomic_write
-from gammapy_mimic.writer.events import WRITTEN, run_hdus
+from gammapy_mimic.writer.events import is_written, run_hdus
 from gammapy_mimic.writer.index import (
     hdu_index,
     index_rows,
@@ -63,9 +62,11 @@ class MimicWriter:
     def __init__(
         self, path: PathLike, *, overwrite: bool = False, compress: bool = False
     ) -> None:
+        if not isinstance(path, str | Path) or not str(path):
+            raise TypeError(f"path = {path!r}: must be a folder")
         self.path = make_path(path)
-        self.overwrite = overwrite
-        self.compress = compress
+        self.overwrite = check_flag("overwrite", overwrite)
+        self.compress = check_flag("compress", compress)
         self._written: set[int] = set()
 
     def file_path(self, obs_id: int) -> Path:
@@ -105,11 +106,7 @@ class MimicWriter:
         is_own : bool
             By the HISTORY of its events.
         """
-        try:
-            history = fits.getheader(path, "EVENTS").get("HISTORY", "")
-        except (OSError, LookupError, ValueError, TypeError):
-            return False
-        return WRITTEN.rpartition(" ")[0] in str(history)
+        return bool(is_written(path))
 
     def _check_file(self, path):
         """Raise an error for a file of a run that must not be replaced."""
@@ -254,7 +251,7 @@ def write_run(
         If the file is there already and ``overwrite`` is False.
     """
     path = make_path(path)
-    _check_new(path, overwrite)
+    _check_new(path, check_flag("overwrite", overwrite))
     _write_run(observation, path, other_hdus=other_hdus)
 
 
@@ -342,7 +339,8 @@ def write_datastore(
     Raises
     ------
     TypeError
-        If ``observations`` is a single one.
+        If ``observations`` is a single one, or not of observations, or an argument is
+        of another type.
     ValueError
         If an OBS_ID is duplicated or not an integer, or a run has no events, GTI,
         pointing or location.
@@ -358,6 +356,8 @@ def write_datastore(
     """
     if isinstance(observations, Observation):
         raise TypeError("observations is a single one; give a list: [observation]")
+    if obs_table is not None and "OBS_ID" not in getattr(obs_table, "colnames", ()):
+        raise TypeError(f"obs_table = {obs_table!r}: must be a table with OBS_ID")
     writer = MimicWriter(path, overwrite=overwrite, compress=compress)
     known = isinstance(observations, collections.abc.Sequence)
     writer.check(map(quick_check, observations) if known else ())

@@ -5,6 +5,7 @@ import pytest
 import yaml
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 from gammapy.data import DataStore, Observations
 from helpers.faults import (
     FAULTS,
@@ -655,3 +656,81 @@ def test_yaml_of_a_campaign_that_was_edited(made):
     assert campaign.store_path(0) is None
     with pytest.raises(ValueError, match="random_state: 5 there, 0 now"):
         campaign.run()
+
+
+# --- words in the place of True and False ---------------------------------------------
+
+
+def flags_of(folder):
+    run, other = (make_run("full", obs_id=k, n_events=9) for k in (1, 2))
+    files = [write_file(folder / f"{k}.fits", obs_id=k, n_events=9) for k in (1, 2)]
+    convert = LocationFaker().convert_fov
+    out, campaign = folder / "out", MimicCampaign(settings(folder, folder / "out"))
+    return {
+        "crop": lambda flag: MimicMaker(crop=flag),
+        "allow_other_telescope": lambda flag: MimicMaker(allow_other_telescope=flag),
+        "fill": lambda flag: DonorMatcher(fill=flag),
+        "balance": lambda flag: DonorMatcher(balance=flag),
+        "overwrite": lambda flag: write_datastore([run], out, overwrite=flag),
+        "compress": lambda flag: write_datastore([other], out, compress=flag),
+        "copy_background": lambda flag: convert(
+            *files, out / "3.fits", copy_background=flag
+        ),
+        "rematch": lambda flag: campaign.run(rematch=flag),
+    }
+
+
+@pytest.mark.parametrize("flag", ["no", "False", 0, None])
+def test_what_is_neither_true_nor_false(tmp_path, flag):
+    """The text "False" would be taken as True."""
+    for name, call in flags_of(tmp_path).items():
+        with pytest.raises(TypeError, match=f"{name} = .*: must be True or False"):
+            call(flag)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"catalogs": "bright"}, TypeError, r"catalogs = 'bright': must be a list"),
+        ({"exclude": 5}, TypeError, "exclude = 5: must be a list"),
+        ({"exclude": "5"}, TypeError, "exclude = '5': must be a list"),
+        (
+            {"keep_away_distance": 2},
+            ValueError,
+            "keep_away_distance = 2: must be an angle with its unit",
+        ),
+    ],
+)
+def test_arguments_of_the_matcher(options, error, words):
+    with pytest.raises(error, match=words):
+        DonorMatcher(**options)
+
+
+@pytest.mark.parametrize("runs", ["abc", [None], {1: None}, [1]])
+def test_what_is_written_is_observations(tmp_path, runs):
+    with pytest.raises(TypeError, match="is not a gammapy Observation"):
+        write_datastore(runs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_and_tables_of_a_store(tmp_path, monkeypatch):
+    """An empty text would be the folder where one is."""
+    monkeypatch.chdir(tmp_path)
+    run = make_run("full", n_events=9)
+    for path in ("", None, 3):
+        with pytest.raises(TypeError, match=r"path = .*: must be a folder"):
+            write_datastore([run], path)
+    for table in ("x", Table({"a": [1]})):
+        with pytest.raises(
+            TypeError, match=r"(?s)obs_table = .*: must be a table with"
+        ):
+            write_datastore([run], "out", obs_table=table)
+    assert not list(tmp_path.iterdir())
+
+
+def test_local_times(tmp_path):
+    path = tmp_path / "run.fits"
+    write_file(path, header={"TIMESYS": "LOCAL"})
+    with pytest.raises(ValueError, match=r"run.fits.*TIMESYS = 'LOCAL' cannot be"):
+        MimicMaker().run(make_run("full"), compat.open_run(path))
