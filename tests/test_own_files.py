@@ -17,6 +17,7 @@ from gammapy_mimic import MimicCampaign
 from gammapy_mimic.campaign.records import claimed_file, read_record
 from gammapy_mimic.config import ConfigError
 from gammapy_mimic.matching import PairTable
+from gammapy_mimic.report import write_report
 
 
 @pytest.fixture
@@ -184,6 +185,14 @@ class TestFilesOfTheUser:
             with pytest.raises(ConfigError, match=r"are read from .* a mimic set"):
                 run(place, out, donors={"obs_ids": [1, 2]}, overwrite=True)
             assert everything(out) == before
+
+    @pytest.mark.parametrize("name", ["systematic.ecsv", "local_systematic.ecsv"])
+    def test_in_the_place_of_a_file_of_the_report(self, out, name):
+        (out / name).write_text("mine")
+        before = everything(out)
+        with pytest.raises(FileExistsError, match=f"{name} exists; use overwrite"):
+            write_report(out)
+        assert everything(out) == before
 
     def test_uncompressed_one(self, raw, tmp_path):
         out = tmp_path / "out"

@@ -320,6 +320,11 @@ def _event_columns(given, reference, label):
         seconds, passed = _numbers(given, "TIME", "s", label), _NOT_PASSED
         if reference.scale not in _LINEAR:
             seconds = seconds_since(reference + seconds * u.s, reference)
+    if seconds.ndim > 1:
+        raise ValueError(
+            f"{label}: column TIME must hold one time in each row, not of shape "
+            f"{seconds.shape[1:]}"
+        )
     if not np.all(np.isfinite(seconds)):
         row = np.flatnonzero(~np.isfinite(seconds))[0]
         raise ValueError(f"{label} has an invalid TIME in row {row}: {seconds[row]}")

@@ -21,6 +21,12 @@ __all__ = ["write_report"]
 
 log = logging.getLogger(__name__)
 
+_RESULTS = (
+    *("report.html", "report.json", "systematic.ecsv", "local_systematic.ecsv"),
+    "figures/systematic.png",
+)
+"""Files that a report replaces or removes."""
+
 _STYLE = """
 body {font: 16px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em}
 table {border-collapse: collapse; font-size: 13px; margin: 1em 0}
@@ -69,13 +75,15 @@ def write_report(
         If the folder is not a finished campaign, or only some runs have a background
         model.
     FileExistsError
-        If there is a report already and ``overwrite`` is False.
+        If there is a report already, or a file in the place of one of its files, and
+        ``overwrite`` is False.
     """
     check_flag("unblind", unblind)
     path = Path(folder) / "report.html"
     campaign = Campaign.read(folder)
-    if not check_flag("overwrite", overwrite) and path.exists():
-        raise FileExistsError(f"{path} exists; use overwrite (--overwrite)")
+    there = [it for it in (Path(folder) / name for name in _RESULTS) if it.exists()]
+    if not check_flag("overwrite", overwrite) and there:
+        raise FileExistsError(f"{there[0]} exists; use overwrite (--overwrite)")
     if campaign.missing:
         log.warning(
             "%s: %s missing; the report is on the other mimic sets",

@@ -734,3 +734,12 @@ def test_local_times(tmp_path):
     write_file(path, header={"TIMESYS": "LOCAL"})
     with pytest.raises(ValueError, match=r"run.fits.*TIMESYS = 'LOCAL' cannot be"):
         MimicMaker().run(make_run("full"), compat.open_run(path))
+
+
+def test_times_of_several_numbers():
+    """As gammapy reads a column with TDIM = (1)."""
+    run = make_run("full", n_events=9)
+    table = run.events.table
+    table["TIME"] = table["TIME"].reshape(-1, 1)
+    with pytest.raises(ValueError, match="column TIME must hold one time in each row"):
+        MimicMaker().run(run, run)
