@@ -13,6 +13,7 @@ from gammapy.modeling import Fit
 from gammapy.modeling.models import FoVBackgroundModel, Models
 from helpers.runs import make_run
 from numpy.testing import assert_allclose
+from scipy.special import ndtr, stdtrit
 from truth.prior import exact_error, factors, measured, pulls, stack
 
 from gammapy_mimic import MimicMaker
@@ -138,7 +139,10 @@ def test_correlation(n_donors):
 
 
 def test_correlation_that_is_no_constant():
-    """A tilt: the first and the last bins go against each other."""
+    """A tilt: the first and the last bins go against each other.
+
+    Some 5 % of the scatter of these correlations is chance, and drawn to a constant.
+    """
     rng = np.random.default_rng(7)
     x = np.log([0.63, 1.02, 1.65, 2.67, 8.25])
     counts = rng.poisson(RUN * np.exp(-x * rng.normal(0, 0.2, (100, 24, 1))))
@@ -146,7 +150,7 @@ def test_correlation_that_is_no_constant():
         donor_ratios(counts, np.broadcast_to(RUN, counts.shape), np.arange(24))
     )
     assert found[:, 0, -1].mean() < -0.8
-    assert found[:, 3, 4].mean() > 0.9
+    assert found[:, 3, 4].mean() > 0.9 * 0.95
 
 
 @pytest.mark.parametrize("truth", TRUTHS)
@@ -334,12 +338,16 @@ def prior_covariance(spectral):
 
 
 def test_prior_of_norm_and_tilt(common):
+    """With Student's factor of the degrees of freedom that are left to a systematic."""
     row = common.table[0]
+    known = stdtrit(19 * (row["SYSTEMATIC"] / row["RMS"]) ** 4, ndtr(1))
+    known = known * row["SYSTEMATIC"]
+    assert 1.02 < known / row["SYSTEMATIC"] < 1.04
     for number in (1, 20):
         model = common.to_model("sky", n_runs=number)
         norm, tilt = model.spectral_model.norm, model.spectral_model.tilt
         assert norm.prior.mu.value == norm.value == pytest.approx(row["MEAN"])
-        sigma = np.sqrt(row["SYSTEMATIC"] ** 2 / number + row["MEAN_ERR"] ** 2)
+        sigma = np.hypot(known / np.sqrt(number), row["MEAN_ERR"])
         assert norm.prior.sigma.value == pytest.approx(sigma)
         # a tilt is not seen, and enters with its limit
         of_tilt = common.tilt.systematic_ul / np.sqrt(number)
@@ -349,19 +357,22 @@ def test_prior_of_norm_and_tilt(common):
         assert not tilt.frozen
     shared = common.to_model("sky", n_donors_stacked=5, n_runs=20)
     assert shared.parameters["norm"].prior.sigma.value == pytest.approx(
-        np.sqrt(row["SYSTEMATIC"] ** 2 / 5 + row["MEAN_ERR"] ** 2)
+        np.hypot(known / np.sqrt(5), row["MEAN_ERR"])
     )
 
 
 def test_prior_in_bins(common):
+    """The systematic of all bins is 10 %: alike in the prior, whatever is measured."""
     spectral = common.to_model("sky", "binwise").spectral_model
     bins = common.table[1:]
     covariance = prior_covariance(spectral)
-    least = common.covariance + np.diag(bins["MEAN_ERR"] ** 2)
-    assert np.all(np.diag(covariance) > 0.99 * np.diag(least))
-    assert_allclose(np.diag(covariance), np.diag(least), rtol=0.5)
     off = ~np.eye(len(bins), dtype=bool)
-    assert_allclose(covariance[off], common.covariance[off], rtol=0.1)
+    # Student's factor, and the error of the mean of 20 donors
+    expected = (1.03**2 + 1.03**2 / 20) * 0.1**2
+    assert_allclose(covariance[off], common.correlation[off] * expected, rtol=0.25)
+    assert_allclose(np.diag(covariance), expected, rtol=0.25)
+    sigma = np.sqrt(np.diag(covariance))
+    assert sigma.std() < 0.7 * bins["SYSTEMATIC"].std()
     assert_allclose(spectral.mean, bins["MEAN"])
     for parameter in spectral.parameters:
         assert not parameter.frozen
@@ -453,8 +464,55 @@ def test_errors_of_a_flux():
     Control: with the background as it is on average the errors are far too small.
     """
     truth = {"n_donors": 20, "norm": 0.1}
-    assert 0.6 < pulls(2, 20, **truth).std() < 1.5
+    assert np.all(np.abs(pulls(2, 20, **truth).std(axis=1) - 1.05) < 0.45)
     assert pulls(2, 10, frozen=True, **truth).std() > 2
+
+
+def held_by_prior(n_donors, kind, number=400, **truth):
+    """Part of the runs whose background is within one prior error of the mean.
+
+    Of the norm or, binwise, of what of it looks like a source; second with the
+    measured systematic as it is.
+    """
+    rng = np.random.default_rng(9)
+    source = np.array([3.0, 2.5, 2.0, 1.5, 1.0]) / 3
+    held = []
+    for _ in range(number):
+        found = BackgroundSystematic.from_counts(
+            rng.poisson(20 * RUN * factors(rng, n_donors, **truth)),
+            np.tile(20 * RUN, (n_donors, 1)),
+            np.arange(n_donors),
+            energy_edges=WIDE,
+        )
+        factor, spectral = factors(rng, 1, **truth)[0], found.to_model("sky", kind)
+        spectral, row = spectral.spectral_model, found.table[0]
+        if kind == "norm-tilt":
+            off = factor.mean() - spectral.norm.value
+            sigmas = spectral.norm.prior.sigma.value, row["SYSTEMATIC"]
+        else:
+            components, own = spectral.components, found.table["SYSTEMATIC"][1:]
+            weights = [
+                np.linalg.solve(matrix, source)
+                for matrix in (components.T @ components, np.diag(own**2))
+            ]
+            off = np.array([w @ (factor - spectral.mean) for w in weights])
+            sigmas = np.sqrt([w @ source for w in weights])
+        held.append(np.abs(off) < np.array(sigmas))
+    return np.mean(held, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_donors", "truth"),
+    [("norm-tilt", 5, {"norm": 0.1}), ("binwise", 20, {"own": 0.1})],
+)
+def test_prior_holds_another_run(kind, n_donors, truth):
+    """In 68 % of 400 experiments, which is known to 2.3 %: bounds of three errors.
+
+    Control: the measured systematic alone, which is known from few donors.
+    """
+    right, wrong = held_by_prior(n_donors, kind, **truth)
+    assert right == pytest.approx(0.683, abs=0.07)
+    assert wrong < 0.683 - 0.07
 
 
 # --- runs --------------------------------------------------------------------------

@@ -14,8 +14,11 @@ from gammapy.modeling.models import (
     SpectralModel,
 )
 from numpy.typing import ArrayLike
+from scipy.special import ndtr, stdtrit
 
 __all__ = ["PrincipalComponentsNormSpectralModel", "binwise_model", "norm_tilt_model"]
+
+NUMBERS = ("MEAN", "MEAN_ERR", "SYSTEMATIC", "SYSTEMATIC_ERR", "SYSTEMATIC_UL")
 
 
 class PrincipalComponentsNormSpectralModel(SpectralModel):
@@ -170,16 +173,15 @@ def norm_tilt_model(systematic, dataset_name, n_independent):
     """
     row, tilt = systematic.table[0], systematic.tilt
     spectral = PowerLawNormSpectralModel(reference=tilt.reference * u.TeV)
-    of_norm = [row[f"SYSTEMATIC{name}"] for name in ("", "_ERR", "_UL")]
-    of_tilt = [tilt.systematic, tilt.systematic_err, tilt.systematic_ul]
-    for parameter, mean, mean_err, sigmas in (
-        (spectral.norm, row["MEAN"], row["MEAN_ERR"], of_norm),
-        (spectral.tilt, tilt.mean, tilt.mean_err, of_tilt),
-    ):
+    of_norm = [row[name] for name in NUMBERS]
+    of_tilt = [getattr(tilt, name.lower()) for name in NUMBERS]
+    for parameter, numbers in ((spectral.norm, of_norm), (spectral.tilt, of_tilt)):
+        mean, mean_err, *numbers = map(float, numbers)
         if np.isfinite(mean):
-            sigma = np.hypot(_prior_sigma(*sigmas) / np.sqrt(n_independent), mean_err)
-            parameter.value, parameter.frozen = float(mean), False
-            parameter.prior = GaussianPrior(mu=float(mean), sigma=float(sigma))
+            sigma = _prior_sigma(row["N_DONORS"], mean_err, *numbers)
+            sigma = float(np.hypot(sigma / np.sqrt(n_independent), mean_err))
+            parameter.value, parameter.frozen = mean, False
+            parameter.prior = GaussianPrior(mu=mean, sigma=sigma)
     return FoVBackgroundModel(dataset_name=dataset_name, spectral_model=spectral)
 
 
@@ -190,7 +192,8 @@ def binwise_model(systematic, dataset_name, n_independent):
     ----------
     systematic : `~gammapy_mimic.validation.BackgroundSystematic`
         What is known. Bins of offset are averaged; an energy bin that is not measured
-        has the norm of the one below it, or above it if it is the first.
+        has the norm of the one below it, or above it if it is the first. Systematics
+        of bins that are as like as chance allows are taken as alike.
     dataset_name : str
         Name of the data set.
     n_independent : int
@@ -207,18 +210,18 @@ def binwise_model(systematic, dataset_name, n_independent):
         table[is_measured],
         systematic.correlation[np.ix_(is_measured, is_measured)],
     )
-    systematic, error = table["SYSTEMATIC"], table["SYSTEMATIC_ERR"]
-    sigma = _prior_sigma(systematic, error, table["SYSTEMATIC_UL"])
+    variance, error = _shrunk_variance(table)
+    sigma = np.where(
+        variance > error / 2,
+        _student(2 * variance**2 / error**2) * np.sqrt(variance.clip(min=0)),
+        table["SYSTEMATIC_UL"],
+    )
     # the mean has the error of the systematic, which bins share, and a Poisson part
-    share = table["MEAN_ERR"] / np.where(table["RMS"] > 0, table["RMS"], 1)
+    share = table["MEAN_ERR"] ** 2 / np.where(table["RMS"] > 0, table["RMS"], 1) ** 2
+    of_mean = np.minimum(share * variance.clip(min=0), table["MEAN_ERR"] ** 2)
     common = np.outer(sigma, sigma) / n_independent
-    common += np.outer(systematic * share, systematic * share)
-    own = table["MEAN_ERR"] ** 2 - (systematic * share) ** 2
-    # what the size of the systematic is uncertain by, of each bin for itself: else
-    # some combination of bins would be known too well
-    uncertain = np.where(sigma == systematic, error, 0) ** 2
-    own += uncertain * (1 / n_independent + share**2)
-    covariance = correlation * common + np.diag(own)
+    common += np.sqrt(np.outer(of_mean, of_mean))
+    covariance = correlation * common + np.diag(table["MEAN_ERR"] ** 2 - of_mean)
 
     lower = np.unique(table["ENERGY_MIN"])
     in_bin = table["ENERGY_MIN"] == lower[:, np.newaxis]
@@ -239,6 +242,46 @@ def binwise_model(systematic, dataset_name, n_independent):
     return FoVBackgroundModel(dataset_name=dataset_name, spectral_model=spectral)
 
 
-def _prior_sigma(systematic, error, limit):
-    """Give the systematic, or its upper limit where it does not exceed its error."""
-    return np.where(systematic > error, systematic, limit)
+def _student(freedom):
+    """Student's factor of a standard deviation, for 68 %.
+
+    What K runs say of another one is not normal, but has Student's distribution
+    (Fisher 1935, Ann. Eugen. 6, 391).
+    """
+    return stdtrit(np.maximum(freedom, 1.0), ndtr(1))
+
+
+def _prior_sigma(n_donors, mean_err, systematic, error, limit):
+    """Give the systematic with Student's factor, or its limit where it is not seen.
+
+    If a part f of the variance of K donors is systematic, this part is known as if it
+    were alone with (K - 1) f^2 degrees of freedom (Satterthwaite 1946, Biometrics
+    Bull. 2, 110). MEAN_ERR has Student's factor of its K - 1.
+    """
+    if not systematic > error:
+        return limit
+    rms = mean_err * np.sqrt(n_donors) / _student(n_donors - 1)
+    return systematic * _student((n_donors - 1) * (systematic / rms) ** 4)
+
+
+def _shrunk_variance(table):
+    """Systematic variance of each bin, as like as they may be, and its error.
+
+    A bin whose systematic is too small by chance would know the background too well.
+    So each is drawn to the mean of all by the part of their scatter that is expected
+    by chance (Opgen-Rhein & Strimmer 2007, Stat. Appl. Genet. Mol. Biol. 6, 9).
+    """
+    freedom = table["N_DONORS"] - 1.0
+    predicted, total = table["PREDICTED"], table["RMS"] ** 2
+    # at least that of a single count in all runs
+    least = 1 / table["N_DONORS"] / predicted**2
+    poisson = np.maximum(table["POISSON"] ** 2, least)
+    measured, weight = total - poisson, predicted**2
+    for _ in range(2):
+        mean = max(np.average(measured, weights=weight), 0)
+        weight = freedom / 2 / (mean + poisson) ** 2
+    scatter = np.sum(weight * (measured - mean) ** 2)
+    by_chance = (len(table) - 1) / scatter if scatter > len(table) - 1 else 1.0
+    own = 1 - by_chance
+    error = own**2 * 2 * total**2 / freedom + (1 - own**2) / weight.sum()
+    return own * measured + by_chance * mean, np.sqrt(error)

@@ -25,7 +25,8 @@ from gammapy_mimic.validation.reduction import (
     map_geometry,
     reduce_run,
 )
-from gammapy_mimic.validation.statistics import MIN_PREDICTED, systematic_limits
+from gammapy_mimic.validation.statistics import MIN_PREDICTED
+from gammapy_mimic.validation.systematic_limits import systematic_limits
 
 __all__ = ["LocalCounts", "LocalSystematic", "local_systematic"]
 
@@ -116,9 +117,9 @@ def local_systematic(
         C = \left\langle \frac{\sum_p (n - r m)^2}{\sum_p m^2} \right\rangle_d, \quad
         P = \left\langle \frac{\sum_p r m + r^2 v}{\sum_p m^2} \right\rangle_d
 
-    and the systematic is :math:`\sqrt{C - P}`. The degrees of freedom of C, for error
-    and upper limit, follow from its scatter from donor to donor (Satterthwaite 1946,
-    Biometrics Bull. 2, 110): between one a donor and one a place.
+    and the systematic is :math:`\sqrt{C - P}`. For error and upper limit its places in
+    a donor are one measurement, as of a gradient over the camera, while Poisson
+    fluctuations are independent in each place (`systematic_limits`).
 
     Parameters
     ----------
@@ -265,15 +266,28 @@ class LocalCounts:
         if len(kept) < 2:
             return row | dict.fromkeys(NUMBERS, np.nan)
         places = [np.concatenate(runs, axis=1) for runs in kept]
-        total, poisson, freedom = _scatter(places)
+        total, poisson = _scatter(places)
         if self.method == "reflected":
             # places that predict each other are 1 on average, whatever they hold
             places = [sum(it[:, :1] for it in runs) for runs in kept]
         ratio = np.array([n.sum() / m.sum() for n, m, _ in places])
         error = stdtrit(len(kept) - 1, ndtr(1)) * ratio.std(ddof=1) / np.sqrt(len(kept))
-        limits = systematic_limits(*np.array([[total], [poisson], [freedom]]))
+        numbers = np.array([total, poisson, *self._freedom(kept)])
+        limits = systematic_limits(*numbers[:, np.newaxis])
         row |= {"MEAN": ratio.mean(), "MEAN_ERR": error}
         return row | {name: float(value[0]) for name, value in limits.items()}
+
+    def _freedom(self, kept):
+        """Degrees of freedom of the systematic and of Poisson fluctuations.
+
+        The runs of a donor have the same events. The mean ratio takes one place;
+        places that predict each other are one fewer in each donor instead.
+        """
+        by_others = self.method == "reflected"
+        number = sum(np.mean([it.shape[1] for it in runs]) for runs in kept)
+        number -= by_others * len(kept)
+        used = number - (not by_others)
+        return len(kept) * used / number, used
 
 
 def _places(position, pointing, radius, offset_max):
@@ -360,19 +374,14 @@ def _with_total(values):
 
 
 def _scatter(places):
-    """Total and Poisson variance of places, and degrees of freedom of the former.
+    """Total and Poisson variance of places.
 
     ``places``: for each donor counts, prediction and its variance, shape (3, n).
     """
-    number = len(places)
     ratio = np.array([n.sum() / m.sum() for n, m, _ in places])
     mean = ratio.mean()
     scale = np.array([np.sum(m**2) for _, m, _ in places])
     square = np.array([np.sum((n - mean * m) ** 2) for n, m, _ in places]) / scale
     poisson = [np.sum(mean * m + mean**2 * v) for _, m, v in places] / scale
     # about the true mean, of which the measured one is wrong by its error
-    total = square.mean() + ratio.var(ddof=1) / number
-    most = max(number - 1, sum(it.shape[1] for it in places) - 1)
-    with np.errstate(divide="ignore"):
-        freedom = 2 * total**2 / (square.var(ddof=1) / number)
-    return total, poisson.mean(), np.clip(freedom, number - 1, most)
+    return square.mean() + ratio.var(ddof=1) / len(places), poisson.mean()

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import chdtr, chdtri, ndtr, ndtri, stdtrit
+from scipy.special import chdtri, ndtr, ndtri, stdtrit
+
+from gammapy_mimic.validation.systematic_limits import (
+    CONFIDENCE,
+    systematic_limits,
+    systematic_variance,
+)
 
 __all__ = [
     "MIN_PREDICTED",
@@ -19,25 +25,10 @@ __all__ = [
     "scatter",
     "systematic_correlation",
     "systematic_covariance",
-    "systematic_limits",
 ]
 
 MIN_PREDICTED = 5.0
 """Predicted counts up to which a cell of a run is left out."""
-
-ONE_SIGMA = ndtr(1) - ndtr(-1)
-
-ONE_SIDED = 0.75
-"""Probability below the upper end of an interval that begins at 0.
-
-With 68 % the interval would hold the truth too rarely when a systematic of the size of
-the Poisson error is not seen; so it holds it in 60 to 75 % (tests/truth/coverage.py).
-"""
-
-CONFIDENCE = 0.95
-
-LEAST_LIMIT = 0.2
-"""Least limit in Poisson errors: a fluctuation downwards does not exclude more."""
 
 SEEN = 0.975
 """Confidence at which something common to the cells is seen, in each of two tests."""
@@ -167,81 +158,11 @@ def scatter(ratio: ArrayLike, variance: ArrayLike) -> dict[str, np.ndarray]:
     }
 
 
-def systematic_limits(
-    total: np.ndarray, poisson: np.ndarray, freedom: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Systematic of a total variance that follows a chi-squared distribution.
-
-    Parameters
-    ----------
-    total, poisson : `~numpy.ndarray`
-        Total variance as measured, and what of it is expected to be Poisson.
-    freedom : `~numpy.ndarray`
-        Degrees of freedom of the total variance.
-
-    Returns
-    -------
-    found : dict of `~numpy.ndarray`
-        SYSTEMATIC, SYSTEMATIC_ERR (68 %) and SYSTEMATIC_UL (95 % upper limit).
-    """
-    systematic = np.sqrt(_systematic_variance(total, poisson, freedom))
-    limit = freedom * total / chdtri(freedom, CONFIDENCE) - poisson
-    least = LEAST_LIMIT * np.sqrt(poisson)
-    error = _error(systematic, total, poisson, freedom)
-    return {
-        "SYSTEMATIC": systematic,
-        "SYSTEMATIC_ERR": np.where(systematic > 0, error, np.maximum(error, least)),
-        "SYSTEMATIC_UL": np.sqrt(np.maximum(limit, least**2)),
-    }
-
-
 def _mean(values):
     """Mean over donors, NaN if there is none."""
     values = np.asarray(values, dtype=float)
     number = np.isfinite(values).sum(axis=-2)
     return np.nansum(values, axis=-2) / np.where(number > 0, number, np.nan)
-
-
-def _systematic_variance(total, poisson, freedom):
-    """Variance beyond Poisson, at least 0.
-
-    With T = S + P the cut at 0 adds E[max(0, P - C)] = P F(x) - T F'(x) on average,
-    where x = (K - 1) P / T, and F and F' are chi-squared probabilities of K - 1 and
-    K + 1 degrees of freedom.
-    """
-    variance = np.maximum(total - poisson, 0)
-    truth = variance + poisson
-    with np.errstate(invalid="ignore", divide="ignore"):
-        x = np.nan_to_num(freedom * poisson / truth)
-    bias = poisson * chdtr(freedom, x) - truth * chdtr(freedom + 2, x)
-    return np.maximum(variance - bias, 0)
-
-
-def _error(systematic, total, poisson, freedom):
-    """Half of the width of the 68 % interval about the systematic.
-
-    The distribution of S + P = C (K - 1) / chi-squared, folded to S >= 0, has this
-    probability within.
-    """
-
-    def below(value):
-        variance = np.maximum(value, 0) ** 2 + poisson
-        with np.errstate(invalid="ignore", divide="ignore"):
-            x = np.where(total > 0, freedom * total / variance, 0)
-        return np.where(value < 0, 0, 1 - chdtr(freedom, x))
-
-    def too_narrow(error):
-        upper, lower = below(systematic + error), below(systematic - error)
-        reaches_zero = systematic < error
-        return (upper - lower < ONE_SIGMA) | (reaches_zero & (upper < ONE_SIDED))
-
-    low = np.zeros_like(systematic)
-    high = np.sqrt(freedom * total / chdtri(freedom, 0.999))
-    for _ in range(40):
-        middle = (low + high) / 2
-        narrow = too_narrow(middle)
-        low, high = np.where(narrow, middle, low), np.where(narrow, high, middle)
-    return high
 
 
 def systematic_covariance(ratios: DonorRatios) -> np.ndarray:
@@ -260,7 +181,7 @@ def systematic_covariance(ratios: DonorRatios) -> np.ndarray:
         diagonal. NaN for cells of fewer than two donors.
     """
     freedom, total = _total_covariance(ratios.ratio)
-    variance = _systematic_variance(_diagonal(total), _mean(ratios.variance), freedom)
+    variance = systematic_variance(_diagonal(total), _mean(ratios.variance), freedom)
     return systematic_correlation(ratios) * _outer(np.sqrt(variance))
 
 
@@ -272,7 +193,8 @@ def systematic_correlation(ratios: DonorRatios) -> np.ndarray:
     Ledoit & Wolf 2004, J. Portfolio Manag. 30, 110), 0 unless the cells scatter
     together at 97.5 % confidence. If the correlations scatter about the constant by
     more than chance, at 97.5 % confidence, it is that of the principal components which
-    stand out of Poisson fluctuations.
+    stand out of Poisson fluctuations, with the constant mixed in by the part of their
+    scatter that is chance (the intensity of Ledoit & Wolf).
 
     Parameters
     ----------
@@ -291,7 +213,7 @@ def systematic_correlation(ratios: DonorRatios) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = _outer(np.sqrt(_diagonal(total)))
         measured = _off_diagonal(total / unit)
-        systematic = _systematic_variance(_diagonal(total), poisson, freedom)
+        systematic = systematic_variance(_diagonal(total), poisson, freedom)
         size = _off_diagonal(_outer(np.sqrt(systematic)) / unit)
         weight = _off_diagonal(1 / _outer(np.sqrt(poisson)))
         # the variance of a measured correlation where there is none
@@ -304,10 +226,10 @@ def systematic_correlation(ratios: DonorRatios) -> np.ndarray:
     rest = _sum((measured - constant * size) ** 2)
     n_pairs = max(eye.size - len(eye), 2) / 2
     is_constant = rest <= chdtri(n_pairs, 1 - SEEN) / n_pairs * _sum(chance)
+    mixed = np.where(is_constant, 1, _sum(chance) / np.where(is_constant, 1, rest))
+    mixed = mixed[..., np.newaxis, np.newaxis]
     components = _seen_components(total, poisson, systematic, freedom)
-    correlation = np.where(
-        is_constant[..., np.newaxis, np.newaxis], constant, components
-    )
+    correlation = mixed * constant + (1 - mixed) * components
     return np.where(eye > 0, 1.0, correlation)
 
 

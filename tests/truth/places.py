@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from gammapy_mimic.validation.local import _scatter
-from gammapy_mimic.validation.statistics import systematic_limits
+from gammapy_mimic.validation.systematic_limits import systematic_limits
 
 N_EXPERIMENTS = 2000
 OFFSET = 0.5
@@ -30,7 +30,10 @@ def experiments(n_donors, n_places, expected, gradient, rng):
         predicted = np.full(n_places, float(expected))
         places = [np.array([it, predicted, 0 * predicted]) for it in counts]
         found.append(_scatter(places))
-    return systematic_limits(*np.transpose(found))
+    total, poisson = np.transpose(found)
+    places = np.full(len(found), n_donors * n_places - 1.0)
+    freedom = places / n_places
+    return systematic_limits(total, poisson, freedom, places)
 
 
 def main():
