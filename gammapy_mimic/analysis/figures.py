@@ -36,15 +36,15 @@ class EnsemblePlots:
 
     def plot_spectrum(
         self,
-        ax: Axes,
+        ax: Axes | None = None,
         target: FluxPoints | SpectralModel | SkyModel | None = None,
     ) -> Axes:
         """Draw the false spectrum of empty sky as a band, in E² dN/dE.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
         target : `~gammapy.estimators.FluxPoints` or \
 `~gammapy.modeling.models.SpectralModel`, optional
             What is drawn beside it. Default is the target's flux points, or while
@@ -67,6 +67,7 @@ class EnsemblePlots:
         ]
         if not bins:
             raise ValueError("the mimics have no flux points: set flux_points.energy")
+        ax = plt.gca() if ax is None else ax
         factor = np.array([_e2_factor(it) for it in bins])
         columns = {
             key: factor * [_number(it[key]) for it in bins]
@@ -153,21 +154,24 @@ class EnsemblePlots:
         ax.legend(fontsize="small")
         return ax
 
-    def plot_values(self, ax: Axes, name: str) -> Axes:
+    def plot_values(self, ax: Axes | None = None, name: str | None = None) -> Axes:
         """Draw a quantity of all sets with mean and systematic.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        name : str
-            Quantity.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
+        name : str, optional
+            Quantity. Default is the amplitude of the source of the flux points, or else
+            the excess.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
+        name = _main_quantity(self) if name is None else name
         found = self.quantity(name)
         values = np.array(found["values"], dtype=float)
         errors = np.array(found["errors"], dtype=float)
@@ -207,8 +211,9 @@ class EnsemblePlots:
         figure : `~matplotlib.figure.Figure`
             Figure.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
-        panels = [lambda ax: self.plot_values(ax, _main_quantity(self))]
+        _main_quantity(self)  # an error before a figure is opened
+        figure = plt.figure(figsize=figsize, layout="constrained")
+        panels = [self.plot_values]
         if any(it.startswith("flux_points.") for it in self.names):
             panels.append(self.plot_spectrum)
         if any(it.endswith(".ts") for it in self.names):
@@ -236,8 +241,8 @@ class EnsemblePlots:
         ValueError
             If no source was injected.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
         name = self.recovery["NAME"][0]
+        figure = plt.figure(figsize=figsize, layout="constrained")
         one, two, three = figure.subplots(1, 3)
         _plot_recovery(self, one, name)
         _plot_seen(self, two, name)
