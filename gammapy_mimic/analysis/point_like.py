@@ -82,8 +82,8 @@ def check_on_region(config: MimicAnalysisConfig, run: Observation) -> None:
         )
     if radius is not None and rad_max is not None and not rad_max.is_fixed_rad_max:
         raise ValueError(
-            f"datasets.on_region.radius = {radius}: RAD_MAX of run {run.obs_id} depends "
-            "on energy; leave the radius out, and the on region has this size"
+            f"datasets.on_region.radius = {radius}: RAD_MAX of run {run.obs_id} is one "
+            "by energy; leave the radius out, and the on region has this size"
         )
     if radius is None and settings.containment_correction:
         raise ValueError(
