@@ -41,7 +41,7 @@ from gammapy_mimic.data.compat.progress import no_bars
 
 N_SETS = 50
 TARGETS = [1001, 1002, 1003, 1004]
-SCALES = [0.3, 3.0]
+SCALES = [0.3, 30.0]
 AMPLITUDE = 1e-11
 EXCESS, EXCESS_RADIUS = 0.05, 0.3 * u.deg
 ON_RADIUS = 0.2 * u.deg
