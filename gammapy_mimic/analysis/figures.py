@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -14,9 +15,6 @@ from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from gammapy_mimic.analysis.limits import significances
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["EnsemblePlots"]
 
@@ -213,7 +211,7 @@ class EnsemblePlots:
         """
         _main_quantity(self)  # an error before a figure is opened
         figure = plt.figure(figsize=figsize, layout="constrained")
-        panels = [self.plot_values]
+        panels: list[Callable[..., Axes]] = [self.plot_values]
         if any(it.startswith("flux_points.") for it in self.names):
             panels.append(self.plot_spectrum)
         if any(it.endswith(".ts") for it in self.names):
