@@ -25,6 +25,14 @@ def _number(value):
     return np.nan if value is None else value
 
 
+def _unit(text):
+    """Give the unit in brackets for an axis, nothing for numbers."""
+    unit = u.Unit(text)
+    if unit == u.dimensionless_unscaled:
+        return ""
+    return f" [{unit.to_string('unicode', fraction=False)}]"
+
+
 class EnsemblePlots:
     """Figures of an `~gammapy_mimic.Ensemble`, which has the numbers."""
 
@@ -103,7 +111,7 @@ class EnsemblePlots:
             ax.set_yscale("symlog", linthresh=2 * scale, linscale=2)
             ax.margins(y=0.1)
         ax.set_xlabel("Energy [TeV]")
-        ax.set_ylabel(f"E² dN/dE [{E2_UNIT.to_string('unicode')}]")
+        ax.set_ylabel(f"E² dN/dE{_unit(E2_UNIT)}")
         ax.legend(fontsize="small")
         return ax
 
@@ -189,9 +197,8 @@ class EnsemblePlots:
         target = (self.target or {}).get(name)
         if target is not None:
             ax.axhline(target["value"], color="C3", label="targets")
-        unit = f" [{found['unit']}]" if found["unit"] else ""
         ax.set_xlabel("Mimic set")
-        ax.set_ylabel(f"{name}{unit}")
+        ax.set_ylabel(f"{name}{_unit(found['unit'])}")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(fontsize="small")
         return ax
@@ -296,8 +303,8 @@ def _plot_recovery(ensemble, ax, name):
         ax.plot(np.full(len(values), row["TRUTH"]), values, "k.", alpha=0.3)
     ax.errorbar(rows["TRUTH"], rows["MEAN"], rows["BIAS_ERR"], fmt="C0o", label="mean")
     ax.plot(rows["TRUTH"], rows["TRUTH"], "k--", label="what was put in")
-    ax.set_xlabel(f"{name} put in [{rows['UNIT'][0]}]")
-    ax.set_ylabel("found")
+    ax.set_xlabel(f"{name} put in{_unit(rows['UNIT'][0])}")
+    ax.set_ylabel(f"Found{_unit(rows['UNIT'][0])}")
     ax.legend(fontsize="small")
 
 
@@ -306,7 +313,7 @@ def _plot_seen(ensemble, ax, name):
     for values, label in zip(seen, ("statistical", "with systematic"), strict=True):
         ax.plot(truth, values, "o-", label=label)
     ax.axhline(5, color="gray", ls="--")
-    ax.set_xlabel(f"{name} put in")
+    ax.set_xlabel(f"{name} put in{_unit(ensemble.quantity(name)['unit'])}")
     ax.set_ylabel("Median significance")
     ax.legend(fontsize="small")
 
@@ -317,11 +324,25 @@ def _plot_limits(ensemble, ax, name):
     finite = np.isfinite(rows["LIMIT"])
     ax.plot(rows["TRUTH"][finite], rows["LIMIT"][finite], "o-", label="95 % limit")
     ax.plot(rows["TRUTH"], rows["TRUTH"], "k--", label="what was put in")
-    for row in rows:
+    top = np.max(np.append(rows["LIMIT"][finite], rows["TRUTH"]))
+    ax.plot(
+        rows["TRUTH"][~finite],
+        np.full(np.sum(~finite), 1.1 * top),
+        "C0^",
+        label="_" if finite.all() else "beyond the largest scale",
+    )
+    for row, is_finite in zip(rows, finite, strict=True):
+        place = row["TRUTH"], row["LIMIT"] if is_finite else 1.1 * top
         ax.annotate(
-            f"{row['COVERAGE']:.2f}", (row["TRUTH"], row["TRUTH"]), fontsize="small"
+            f"{row['COVERAGE']:.2f}",
+            place,
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
         )
-    ax.set_xlabel(f"{name} put in [{rows['UNIT'][0]}]")
+    ax.margins(y=0.15)
+    ax.set_xlabel(f"{name} put in{_unit(rows['UNIT'][0])}")
     ax.set_ylabel("Median upper limit (numbers: coverage)")
     ax.legend(fontsize="small")
 

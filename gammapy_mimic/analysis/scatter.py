@@ -135,7 +135,8 @@ def set_scatter(
     n_dof = max(first**2 / second, 1) if second > 0 else number - 1
     found["mean_err"] = np.sqrt(total) / number * stdtrit(n_dof, SIGMA_1)
     variance = np.mean(np.diag(statistical))
-    found["total"] = np.sqrt(max(systematic2 + variance, 0))
+    # sets that share most donors may scatter less than statistics by chance
+    found["total"] = np.sqrt(max(systematic2, 0) + variance)
     found["n_dof"] = n_dof
     if not has_errors:
         return found

@@ -99,10 +99,13 @@ def _injection(ensemble):
         )
     for row in seen:
         values = [row["FLUX"], row["FLUX_SYSTEMATIC"]]
-        text = [f"{it:.3g}" if np.isfinite(it) else "none" for it in values]
+        text = [
+            f"{it:.3g} {row['UNIT']}" if np.isfinite(it) else "beyond the largest scale"
+            for it in values
+        ]
         yield (
             f"{row['NAME']}: half of the sets see at 5 sigma {text[0]}, with the "
-            f"systematic {text[1]} {row['UNIT']} (none: add scales)"
+            f"systematic {text[1]}"
         )
     for row in limits[limits["INJECTED"] == 0]:
         text = f"{row['LIMIT']:.3g} {row['UNIT']}"
