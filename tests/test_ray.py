@@ -82,9 +82,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder, environment):
-    """Start ``gammapy-mimic`` in a folder of its own; it writes to ``out``."""
+    """Start ``gammapy-mimic run`` in a folder of its own; it writes to ``out``."""
 
-    def start(name, *options, command="run", **variables):
+    def start(name, *options, **variables):
         changes = {"scramble": {"catalogs": ["2hwc"]}, "n_mimics": 3}
         changes["donors"] = {"obs_ids": list(DONORS)}
         config = settings(folder / "raw", "out", **changes)
@@ -92,7 +92,7 @@ def run(folder, environment):
         (folder / name).mkdir(exist_ok=True)
         write_config(folder / name / "config.yaml", config)
         return subprocess.Popen(
-            [program("gammapy-mimic"), command, "config.yaml", *options],
+            [program("gammapy-mimic"), "run", "config.yaml", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -137,27 +137,6 @@ def test_cluster(folder, run, reference, address):
     assert modes(out, "mimic_*/*.fits") == {0o666 & ~CLUSTER_UMASK}
     assert modes(out, "mimic_*/*.gz") == {0o666 & ~UMASK}
     assert contents(out) == reference
-
-
-MEASURE = """
-def measure(observations):
-    counts = sum(len(run.events.table) for run in observations)
-    return {"counts": counts, "counts_err": counts**0.5}
-"""
-
-
-def test_analyse(folder, run, reference, address):
-    """A function in the user's folder, which the cluster does not know."""
-    (folder / "one" / "own_function.py").write_text(MEASURE)
-    options = "--function", "own_function:measure", "--overwrite"
-    found = []
-    for more, variables in (((), {}), (RAY, {"RAY_ADDRESS": address})):
-        process = run("one", *options, *more, command="analyse", **variables)
-        code, _, errors = end_of(process)
-        assert code == 0, errors
-        found.append((folder / "one/out/analysis/ensemble.json").read_bytes())
-    assert b'"counts"' in found[0]
-    assert found[1] == found[0]
 
 
 def test_killed(folder, run, reference, address):
