@@ -25,6 +25,7 @@ from gammapy.modeling.models import (
 )
 from helpers.campaigns import write_config
 from helpers.runs import make_run
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2
@@ -110,7 +111,7 @@ def analysed(made, tmp_path_factory):
     """Settings and ensemble of all steps, with a source put in, and the targets."""
     content = copy_of(made, tmp_path_factory.mktemp("analysed"))
     content["flux_points"] = {"energy": AXIS, "source": "crab"}
-    content["flux_points"]["parameters"] = {"selection_optional": ["ul"]}
+    content["flux_points"]["parameters"] = {"selection_optional": []}
     content["light_curve"] = {"energy_edges": AXIS, "source": "crab"}
     content["light_curve"]["parameters"] = {"selection_optional": []}
     content["mimic"]["analyse"] = {"inject": {"models": crab(), "scales": [0.4]}}
@@ -243,7 +244,7 @@ def test_steps_need_their_settings(settings):
         MimicCampaign(settings).analyse()
     settings["general"] = {}
     settings["mimic"]["analyse"] = {}
-    ensemble = MimicCampaign(settings).analyse()
+    ensemble = MimicCampaign(settings).analyse(only=0)
     assert "n_on" in ensemble.names
     assert "crab.amplitude" not in ensemble.names
 
@@ -256,10 +257,10 @@ def test_what_fails_is_a_row_with_its_reason(settings):
     parameters = {"selection_optional": ["nothing"]}
     settings["flux_points"] = {"energy": AXIS, "source": "crab"}
     settings["flux_points"]["parameters"] = parameters
-    ensemble = MimicCampaign(settings).analyse()
-    assert [it["mimic_set"] for it in ensemble.failed] == [0, 1, 2]
+    ensemble = MimicCampaign(settings).analyse(only=0)
+    assert [it["mimic_set"] for it in ensemble.failed] == [0]
     # what was measured before stays
-    assert np.isfinite(ensemble.table["crab.amplitude"]).all()
+    assert np.isfinite(ensemble.table["crab.amplitude"][0])
     assert ensemble.table["FAILED"][0].startswith("flux-points: ")
     assert "mimic_000: flux-points: " in ensemble.summary()
 
@@ -486,7 +487,16 @@ def test_injected_source_is_found(analysed):
 
 def test_figures_and_systematic_of_flux_points(analysed):
     settings, ensemble = analysed
-    assert len(ensemble.peek().axes) == 3
+    figure = ensemble.peek()
+    assert plt.gcf() is figure
+    assert len(figure.axes) == 3
+    assert ensemble.plot_values().figure is figure
+    plt.close(figure)
+    text = (
+        "<Ensemble of 3 mimic sets, 9 quantities (n_on, background, excess, n_off, ...)"
+    )
+    assert repr(ensemble) == f"{text}, injected x 0.4, 0 failed, with the targets>"
+    assert "crab.amplitude</td>" in ensemble._repr_html_()
     points = FluxPoints.read(
         ensemble_folder(settings) / "targets" / "flux_points.ecsv",
         reference_model=crab().spectral_model,

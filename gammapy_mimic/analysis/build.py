@@ -110,7 +110,7 @@ class _Overlaps:
 
 
 def _events(row):
-    return {(donor, event) for donor, ids in row["events"].items() for event in ids}
+    return [(donor, event) for donor, ids in row["events"].items() for event in ids]
 
 
 def _entry(name, scale, rows, overlaps):

@@ -1,5 +1,6 @@
 """`Ensemble`: what one analysis gives on all mimic sets."""
 
+import html
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from gammapy.modeling.models import Models
 from gammapy_mimic.analysis.figures import EnsemblePlots
 from gammapy_mimic.analysis.flux_points import with_systematic
 from gammapy_mimic.analysis.limits import recovery, sensitivity, upper_limits
-from gammapy_mimic.analysis.summary import summary
+from gammapy_mimic.analysis.summary import summary, summary_table
 from gammapy_mimic.io.ecsv import write_ecsv
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.output import write_text
@@ -21,7 +22,7 @@ from gammapy_mimic.io.output import write_text
 __all__ = ["Ensemble"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ensemble(EnsemblePlots):
     """What one analysis gives on all mimic sets, which are known to be empty.
 
@@ -66,6 +67,19 @@ class Ensemble(EnsemblePlots):
     failed: list = field(default_factory=list)
     target: dict | None = None
     meta: dict = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names[:4]) + (", ..." if len(self.names) > 4 else "")
+        scales = ", ".join(f"{it:g}" for it in self.scales[1:])
+        return (
+            f"<Ensemble of {len(self.sets)} mimic sets, {len(self.names)} quantities "
+            f"({names}){f', injected x {scales}' if scales else ''}, "
+            f"{len(self.failed)} failed, "
+            f"{'blind' if self.target is None else 'with the targets'}>"
+        )
+
+    def _repr_html_(self):
+        return html.escape(repr(self)) + summary_table(self)._repr_html_()
 
     @property
     def scales(self) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -15,9 +16,6 @@ from scipy.stats import chi2
 
 from gammapy_mimic.analysis.limits import significances
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["EnsemblePlots"]
 
 E2_UNIT = u.Unit("erg cm-2 s-1")
@@ -25,6 +23,14 @@ E2_UNIT = u.Unit("erg cm-2 s-1")
 
 def _number(value):
     return np.nan if value is None else value
+
+
+def _unit(text):
+    """Give the unit in brackets for an axis, nothing for numbers."""
+    unit = u.Unit(text)
+    if unit == u.dimensionless_unscaled:
+        return ""
+    return f" [{unit.to_string('unicode', fraction=False)}]"
 
 
 class EnsemblePlots:
@@ -36,15 +42,15 @@ class EnsemblePlots:
 
     def plot_spectrum(
         self,
-        ax: Axes,
+        ax: Axes | None = None,
         target: FluxPoints | SpectralModel | SkyModel | None = None,
     ) -> Axes:
         """Draw the false spectrum of empty sky as a band, in E² dN/dE.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
         target : `~gammapy.estimators.FluxPoints` or \
 `~gammapy.modeling.models.SpectralModel`, optional
             What is drawn beside it. Default is the target's flux points, or while
@@ -67,6 +73,7 @@ class EnsemblePlots:
         ]
         if not bins:
             raise ValueError("the mimics have no flux points: set flux_points.energy")
+        ax = plt.gca() if ax is None else ax
         factor = np.array([_e2_factor(it) for it in bins])
         columns = {
             key: factor * [_number(it[key]) for it in bins]
@@ -104,7 +111,7 @@ class EnsemblePlots:
             ax.set_yscale("symlog", linthresh=2 * scale, linscale=2)
             ax.margins(y=0.1)
         ax.set_xlabel("Energy [TeV]")
-        ax.set_ylabel(f"E² dN/dE [{E2_UNIT.to_string('unicode')}]")
+        ax.set_ylabel(f"E² dN/dE{_unit(E2_UNIT)}")
         ax.legend(fontsize="small")
         return ax
 
@@ -153,21 +160,24 @@ class EnsemblePlots:
         ax.legend(fontsize="small")
         return ax
 
-    def plot_values(self, ax: Axes, name: str) -> Axes:
+    def plot_values(self, ax: Axes | None = None, name: str | None = None) -> Axes:
         """Draw a quantity of all sets with mean and systematic.
 
         Parameters
         ----------
-        ax : `~matplotlib.axes.Axes`
-            Axes.
-        name : str
-            Quantity.
+        ax : `~matplotlib.axes.Axes`, optional
+            Axes. Default is those of pyplot.
+        name : str, optional
+            Quantity. Default is the amplitude of the source of the flux points, or else
+            the excess.
 
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
             Axes.
         """
+        ax = plt.gca() if ax is None else ax
+        name = _main_quantity(self) if name is None else name
         found = self.quantity(name)
         values = np.array(found["values"], dtype=float)
         errors = np.array(found["errors"], dtype=float)
@@ -187,9 +197,8 @@ class EnsemblePlots:
         target = (self.target or {}).get(name)
         if target is not None:
             ax.axhline(target["value"], color="C3", label="targets")
-        unit = f" [{found['unit']}]" if found["unit"] else ""
         ax.set_xlabel("Mimic set")
-        ax.set_ylabel(f"{name}{unit}")
+        ax.set_ylabel(f"{name}{_unit(found['unit'])}")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend(fontsize="small")
         return ax
@@ -207,8 +216,9 @@ class EnsemblePlots:
         figure : `~matplotlib.figure.Figure`
             Figure.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
-        panels = [lambda ax: self.plot_values(ax, _main_quantity(self))]
+        _main_quantity(self)  # an error before a figure is opened
+        figure = plt.figure(figsize=figsize, layout="constrained")
+        panels: list[Callable[..., Axes]] = [self.plot_values]
         if any(it.startswith("flux_points.") for it in self.names):
             panels.append(self.plot_spectrum)
         if any(it.endswith(".ts") for it in self.names):
@@ -236,8 +246,8 @@ class EnsemblePlots:
         ValueError
             If no source was injected.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
         name = self.recovery["NAME"][0]
+        figure = plt.figure(figsize=figsize, layout="constrained")
         one, two, three = figure.subplots(1, 3)
         _plot_recovery(self, one, name)
         _plot_seen(self, two, name)
@@ -293,8 +303,8 @@ def _plot_recovery(ensemble, ax, name):
         ax.plot(np.full(len(values), row["TRUTH"]), values, "k.", alpha=0.3)
     ax.errorbar(rows["TRUTH"], rows["MEAN"], rows["BIAS_ERR"], fmt="C0o", label="mean")
     ax.plot(rows["TRUTH"], rows["TRUTH"], "k--", label="what was put in")
-    ax.set_xlabel(f"{name} put in [{rows['UNIT'][0]}]")
-    ax.set_ylabel("found")
+    ax.set_xlabel(f"{name} put in{_unit(rows['UNIT'][0])}")
+    ax.set_ylabel(f"Found{_unit(rows['UNIT'][0])}")
     ax.legend(fontsize="small")
 
 
@@ -303,7 +313,7 @@ def _plot_seen(ensemble, ax, name):
     for values, label in zip(seen, ("statistical", "with systematic"), strict=True):
         ax.plot(truth, values, "o-", label=label)
     ax.axhline(5, color="gray", ls="--")
-    ax.set_xlabel(f"{name} put in")
+    ax.set_xlabel(f"{name} put in{_unit(ensemble.quantity(name)['unit'])}")
     ax.set_ylabel("Median significance")
     ax.legend(fontsize="small")
 
@@ -314,11 +324,25 @@ def _plot_limits(ensemble, ax, name):
     finite = np.isfinite(rows["LIMIT"])
     ax.plot(rows["TRUTH"][finite], rows["LIMIT"][finite], "o-", label="95 % limit")
     ax.plot(rows["TRUTH"], rows["TRUTH"], "k--", label="what was put in")
-    for row in rows:
+    top = np.max(np.append(rows["LIMIT"][finite], rows["TRUTH"]))
+    ax.plot(
+        rows["TRUTH"][~finite],
+        np.full(np.sum(~finite), 1.1 * top),
+        "C0^",
+        label="_" if finite.all() else "beyond the largest scale",
+    )
+    for row, is_finite in zip(rows, finite, strict=True):
+        place = row["TRUTH"], row["LIMIT"] if is_finite else 1.1 * top
         ax.annotate(
-            f"{row['COVERAGE']:.2f}", (row["TRUTH"], row["TRUTH"]), fontsize="small"
+            f"{row['COVERAGE']:.2f}",
+            place,
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
         )
-    ax.set_xlabel(f"{name} put in [{rows['UNIT'][0]}]")
+    ax.margins(y=0.15)
+    ax.set_xlabel(f"{name} put in{_unit(rows['UNIT'][0])}")
     ax.set_ylabel("Median upper limit (numbers: coverage)")
     ax.legend(fontsize="small")
 

@@ -3,9 +3,9 @@
 import logging
 from typing import Any
 
-from gammapy.analysis import Analysis
 from gammapy.analysis.config import AnalysisConfig
 
+from gammapy_mimic.analysis.point_like import PointLikeAnalysis
 from gammapy_mimic.campaign import MimicCampaign
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig, MimicConfig
@@ -25,7 +25,7 @@ def check_mimic_set(mimic_set: int, config: MimicConfig) -> None:
         )
 
 
-class MimicAnalysis(Analysis):
+class MimicAnalysis(PointLikeAnalysis):
     """Gammapy analysis of a mimic set, as of the targets themselves.
 
     `get_observations` gives the mimics; all other steps (`get_datasets`, `run_fit`,

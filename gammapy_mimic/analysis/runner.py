@@ -21,6 +21,7 @@ from gammapy_mimic.analysis.build import build_ensemble
 from gammapy_mimic.analysis.ensemble import Ensemble
 from gammapy_mimic.analysis.injection import check_full_enclosure
 from gammapy_mimic.analysis.models import describe_free, free_amplitudes
+from gammapy_mimic.analysis.point_like import check_on_region
 from gammapy_mimic.analysis.steps import asked_steps
 from gammapy_mimic.analysis.truth import Truth
 from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_runs
@@ -126,10 +127,11 @@ class _Work:
                 log.info("%s", self.notes[-1])
         scales = config.mimic.analyse.inject.scales if self.injected else []
         self.scales = sorted({0.0, *scales})
+        run = open_runs(self._task(next(iter(self.runs)), 0.0))[0]
+        if function is None:
+            check_on_region(self.config, run)
         if len(self.scales) > 1:
-            first = next(iter(self.runs))
-            task = self._task(first, 0.0)
-            check_full_enclosure(open_runs(task)[0])
+            check_full_enclosure(run)
 
     def _check_campaign(self):
         differences = (
@@ -151,6 +153,11 @@ class _Work:
                     "gammapy-mimic run makes the mimics of this one.",
                 ]
             )
+
+    @property
+    def targets(self):
+        """OBS_IDs of the targets, the same for all sets."""
+        return next(iter(self.runs.values()))["targets"]
 
     @property
     def _label(self):
@@ -175,7 +182,7 @@ class _Work:
             yield self._target_task()
 
     def _task(self, mimic_set, scale):
-        obs_ids, checksums = self.runs[mimic_set]
+        obs_ids, checksums = (self.runs[mimic_set][key] for key in ("mimics", "sums"))
         name = self.folder.store_path(mimic_set).name
         name += f"_x{scale:g}" if scale else ""
         task = SetTask(
@@ -195,7 +202,7 @@ class _Work:
 
     def _target_task(self):
         store = select_targets(self.config.observations).store
-        obs_ids = next(iter(self.runs.values()))[0]
+        obs_ids = self.targets
         observations = store.get_observations(list(obs_ids), required_irf=[])
         paths = {path for run in observations for path in source_paths(run)}
         task = SetTask(
@@ -233,7 +240,7 @@ class _Work:
                 "function": None if self.function is None else name_of(self.function),
                 "models": _plain_models(self.models),
                 "source": self.config.flux_points.source,
-                "targets": list(next(iter(self.runs.values()))[0]),
+                "targets": list(self.targets),
                 "notes": self.notes,
             },
         )
@@ -305,23 +312,23 @@ def _common_runs(folder, n_mimics):
                 "gammapy-mimic run makes it again"
             )
             continue
-        found[mimic_set] = (
-            tuple(records),
-            sorted(record["sha256"] for record in records.values()),
-        )
+        found[mimic_set] = {
+            # several mimics may be of one target
+            "targets": tuple(sorted({it["target"] for it in records.values()})),
+            "mimics": tuple(records),
+            "sums": sorted(record["sha256"] for record in records.values()),
+        }
     if not found:
         return found, problems
-    targets = Counter(obs_ids for obs_ids, _ in found.values())
+    targets = Counter(it["targets"] for it in found.values())
     # the larger one of equally frequent ones
     common = max(targets, key=lambda it: (targets[it], len(it)))
-    for mimic_set, (obs_ids, _) in list(found.items()):
-        if obs_ids != common:
-            difference = sorted(set(obs_ids) ^ set(common))
-            problems[mimic_set] = (
-                "its targets are others than those of most sets: they differ in "
-                f"{', '.join(map(str, difference))}"
-            )
-            del found[mimic_set]
+    for mimic_set in [it for it in found if found[it]["targets"] != common]:
+        difference = sorted(set(found.pop(mimic_set)["targets"]) ^ set(common))
+        problems[mimic_set] = (
+            "its targets are others than those of most sets: they differ in "
+            f"{', '.join(map(str, difference))}"
+        )
     return found, problems
 
 

@@ -40,19 +40,21 @@ def donor_overlap(shares: np.ndarray) -> np.ndarray:
     return overlap / np.trace(overlap) * len(overlap)
 
 
-def event_overlap(events: list[set]) -> np.ndarray:
+def event_overlap(events: list) -> np.ndarray:
     r"""Part of their events that two sets share, :math:`\rho_{ij}`.
 
     Parameters
     ----------
-    events : list of set
-        Events of each set; those of the same donor with the same ID are the same.
+    events : list of set or list
+        Events of each set; those of the same donor with the same ID are the same. A set
+        in which a donor serves for several targets may have an event more than once.
 
     Returns
     -------
     overlap : `~numpy.ndarray`
         Number of common events over the root of the product of both numbers, shape
-        (n_sets, n_sets).
+        (n_sets, n_sets). With numbers :math:`m_e` of each event in a set, the diagonal
+        is :math:`\sum m_e^2 / \sum m_e`: 1, or more if events are there repeatedly.
     """
     column = {event: k for k, event in enumerate(set().union(*events))}
     sets = np.repeat(np.arange(len(events)), [len(it) for it in events])
@@ -60,10 +62,11 @@ def event_overlap(events: list[set]) -> np.ndarray:
     shape = len(events), len(column)
     incidence = csr_array((np.ones(len(places)), (sets, places)), shape=shape)
     common = (incidence @ incidence.T).toarray()
-    number = np.maximum(np.diag(common), 1)
-    overlap = common / np.sqrt(np.outer(number, number))
-    np.fill_diagonal(overlap, 1)
-    return overlap
+    number = np.array([len(it) for it in events])
+    # a set without events shares none
+    common[number == 0, number == 0] = 1
+    number = np.maximum(number, 1)
+    return common / np.sqrt(np.outer(number, number))
 
 
 def set_scatter(
@@ -94,7 +97,8 @@ def set_scatter(
     -------
     scatter : dict
         ``mean``, ``mean_err``; ``scatter``, the standard deviation of the values;
-        ``statistical``, the root of the mean of their variances; ``systematic``,
+        ``statistical``, the root of the mean of their variances (larger than the errors
+        if events are in a set more than once); ``systematic``,
         ``systematic_err`` and ``systematic_ul`` (95 %) of one set; ``total``, the
         standard deviation of a set free of what sets share; ``n_dof`` of it;
         ``pull_width``, scatter over what the statistical errors make one expect;
@@ -130,7 +134,9 @@ def set_scatter(
     total, first, second = moments(systematic2)
     n_dof = max(first**2 / second, 1) if second > 0 else number - 1
     found["mean_err"] = np.sqrt(total) / number * stdtrit(n_dof, SIGMA_1)
-    found["total"] = np.sqrt(max(systematic2 + np.mean(sigma**2), 0))
+    variance = np.mean(np.diag(statistical))
+    # sets that share most donors may scatter less than statistics by chance
+    found["total"] = np.sqrt(max(systematic2, 0) + variance)
     found["n_dof"] = n_dof
     if not has_errors:
         return found
@@ -138,7 +144,7 @@ def set_scatter(
     to_pulls = centring / errors[:, np.newaxis]
     expected = np.trace(to_pulls @ statistical @ to_pulls.T)
     found["pull_width"] = np.sqrt(np.sum((to_pulls @ values) ** 2) / expected)
-    found["statistical"] = np.sqrt(np.mean(sigma**2))
+    found["statistical"] = np.sqrt(variance)
     found["systematic"] = systematic = np.sqrt(max(systematic2, 0))
     error = np.sqrt(2 * second) / freedom
     # of a systematic that is not seen the error is that of its square

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
-from gammapy.analysis import Analysis
 from gammapy.data import Observations
 from gammapy.modeling.models import Models
 
 from gammapy_mimic.analysis.models import amplitude_of, free_amplitudes, source_models
+from gammapy_mimic.analysis.point_like import PointLikeAnalysis
 from gammapy_mimic.analysis.quantities import (
     amplitudes,
     counts,
@@ -149,7 +149,7 @@ def run_steps(
     run : `AnalysisRun`
         Numbers and files.
     """
-    analysis, found = Analysis(config.to_analysis_config()), AnalysisRun()
+    analysis, found = PointLikeAnalysis(config.to_analysis_config()), AnalysisRun()
     analysis.observations = observations
     for name in asked_steps(config, models):
         try:

@@ -10,7 +10,7 @@ from astropy.table import Table
 if TYPE_CHECKING:
     from gammapy_mimic.analysis.ensemble import Ensemble
 
-__all__ = ["summary"]
+__all__ = ["summary", "summary_table"]
 
 
 def summary(ensemble: Ensemble) -> str:
@@ -19,13 +19,18 @@ def summary(ensemble: Ensemble) -> str:
     n_donors = max((it["n_donors"] for it in empty), default=0)
     number = len(ensemble.sets)
     lines = [
-        f"{number} mimic set{'s' * (number != 1)} of {n_donors} donors, "
+        f"{number} mimic set{'s' * (number != 1)} of {n_donors} donor"
+        f"{'s' * (n_donors != 1)}, "
         f"{len(ensemble.failed)} of their analyses failed"
     ]
     if empty:
-        table = Table(rows=[_row(it) for it in empty])
-        lines += table.pformat(max_lines=-1, max_width=-1)
+        lines += summary_table(ensemble).pformat(max_lines=-1, max_width=-1)
     lines += [_fractions(it) for it in empty if "fractions" in it]
+    if empty and not any(it["mean_err"] for it in empty):
+        lines.append(
+            "note: nothing is known of the scatter and the systematic, which takes "
+            "sets of several donors; the values are those of this empty sky alone"
+        )
     lines += _failed(ensemble)
     lines += [f"note: {it}" for it in ensemble.meta.get("notes", ())]
     if len(ensemble.scales) > 1:
@@ -35,6 +40,11 @@ def summary(ensemble: Ensemble) -> str:
     else:
         lines += _target(ensemble)
     return "\n".join(lines)
+
+
+def summary_table(ensemble: Ensemble) -> Table:
+    """Table of all quantities without an injected source, as text."""
+    return Table(rows=[_row(it) for it in ensemble.quantities if it["injected"] == 0])
 
 
 def _failed(ensemble):
@@ -89,10 +99,13 @@ def _injection(ensemble):
         )
     for row in seen:
         values = [row["FLUX"], row["FLUX_SYSTEMATIC"]]
-        text = [f"{it:.3g}" if np.isfinite(it) else "none" for it in values]
+        text = [
+            f"{it:.3g} {row['UNIT']}" if np.isfinite(it) else "beyond the largest scale"
+            for it in values
+        ]
         yield (
             f"{row['NAME']}: half of the sets see at 5 sigma {text[0]}, with the "
-            f"systematic {text[1]} {row['UNIT']} (none: add scales)"
+            f"systematic {text[1]}"
         )
     for row in limits[limits["INJECTED"] == 0]:
         text = f"{row['LIMIT']:.3g} {row['UNIT']}"

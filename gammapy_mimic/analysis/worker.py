@@ -20,6 +20,7 @@ from gammapy_mimic.analysis.steps import FAILURES, map_radius, run_steps
 from gammapy_mimic.campaign.records import write_record
 from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
+from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.data.compat.progress import no_bars
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io.logs import only_errors
@@ -118,6 +119,8 @@ def open_runs(task: SetTask) -> Observations:
     observations = open_store(task.store).get_observations(
         list(task.obs_ids), required_irf=settings.required_irf
     )
+    # gammapy opens the file again for each part, and many parts several times
+    observations = Observations([read_once(run) for run in observations])
     start, stop = settings.obs_time.start, settings.obs_time.stop
     # with the donors' times those of the targets mean nothing
     if start is not None and (

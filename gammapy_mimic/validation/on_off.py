@@ -34,7 +34,7 @@ from gammapy_mimic.validation.reduction import (
 )
 from gammapy_mimic.validation.systematic import BackgroundSystematic
 
-__all__ = ["OnOffCounts", "on_off"]
+__all__ = ["OnOffCounts", "off_region_room", "on_off"]
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def _reduce(observation, geom, mask, region_finder):
             f"needs {need}"
         )
     if region_finder is None and is_point:
-        number = _room(observation, region.center, geom.axes["energy"].bounds)
+        number = off_region_room(observation, region.center, geom.axes["energy"].bounds)
         if number == 0:
             return None
         region_finder = WobbleRegionsFinder(n_off_regions=number)
@@ -243,8 +243,25 @@ def _reduce(observation, geom, mask, region_finder):
     return None if dataset.counts_off is None else dataset
 
 
-def _room(observation, center, energy_range):
-    """Largest number of off regions, up to three, that do not overlap."""
+def off_region_room(
+    observation: Observation, center: SkyCoord, energy_range: Sequence[u.Quantity]
+) -> int:
+    """Find how many off regions of the size of RAD_MAX do not overlap.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run with RAD_MAX.
+    center : `~astropy.coordinates.SkyCoord`
+        Centre of the on region.
+    energy_range : list of `~astropy.units.Quantity`
+        Lowest and highest energy.
+
+    Returns
+    -------
+    number : int
+        Number, three at most.
+    """
     offset = center.separation(observation.get_pointing_icrs(observation.tmid))
     axis = observation.rad_max.axes["energy"]
     used = (axis.edges_max >= energy_range[0]) & (axis.edges_min <= energy_range[1])
