@@ -72,6 +72,11 @@ class TestGroup:
     def test_version(self, invoke):
         assert invoke("--version") == f"gammapy-mimic, version {__version__}\n"
 
+    def test_as_module(self):
+        command = [sys.executable, "-m", "gammapy_mimic", "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == f"gammapy-mimic, version {__version__}\n"
+
     def test_help_does_not_wait_for_gammapy(self):
         """What takes time are these imports."""
         code = (

@@ -29,6 +29,7 @@ LEVELS = {
     "analysis": 5,
     # what users call
     "report": 6,
+    "__main__": 6,
     "cli": 6,
     "demo": 6,
     "location_faker": 6,

@@ -1,0 +1,74 @@
+"""Commands that look at what was made."""
+
+from pathlib import Path
+
+import click
+
+from gammapy_mimic.cli.common import FOLDER, call, set_up
+
+__all__ = ["check", "report"]
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def check(folder):
+    """Check the data store in DIR, or all those of a campaign, file by file."""
+    set_up()
+    from gammapy.utils.pbar import progress_bar
+
+    from gammapy_mimic.campaign import check_campaign, is_campaign
+    from gammapy_mimic.checks import check_datastore
+
+    path, failed = Path(folder), 0
+    sets = sorted(store for store in path.glob("mimic_[0-9]*") if store.is_dir())
+    if is_campaign(path):
+        findings = call(check_campaign, path)
+        if len(findings):
+            failed += _print_findings(f"{path}: campaign", findings)
+    elif not sets:
+        sets = [path]
+    for store in progress_bar(sets, desc="Check"):
+        try:
+            findings = check_datastore(store)
+        except OSError as error:
+            click.echo(f"FAIL {store}: {error}")
+            failed += 1
+        else:
+            name = f"{store}: {findings.meta['N_RUNS']} runs"
+            failed += _print_findings(name, findings)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _print_findings(name, findings):
+    """Print findings; return whether there are errors among them."""
+    levels = [str(level) for level in findings["LEVEL"]]
+    errors, warnings = levels.count("error"), levels.count("warning")
+    verdict = "FAIL" if errors else "PASS"
+    click.echo(f"{verdict} {name}, {errors} errors, {warnings} warnings")
+    if len(findings):
+        click.echo("\n".join(findings.pformat(max_lines=-1, max_width=-1)))
+    return errors > 0
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
+def report(folder, unblind, overwrite):
+    """Write report.html on the campaign in DIR.
+
+    The report is blind: data of the targets at the position of interest are read
+    only with --unblind.
+    """
+    set_up()
+    from gammapy_mimic.report import Campaign, write_report
+
+    path = call(write_report, folder, unblind=unblind, overwrite=overwrite)
+    click.echo(f"Wrote {path}")
+    missing = Campaign.read(folder).missing
+    if missing:
+        names = ", ".join(missing)
+        raise click.ClickException(
+            f"it lacks {names}; gammapy-mimic run makes what is missing"
+        )
