@@ -537,7 +537,11 @@ class TestSelection:
             ),
             ({"where": {"ONTIME": "long"}}, "the column has numbers"),
             ({"obs_ids": [3, 77]}, "runs 77 are not in its data store"),
-            ({"where": {"OBJECT": "Crab", "OBS_ID": 3}}, "no run of .* is left"),
+            (
+                {"where": {"OBJECT": "Crab", "OBS_ID": 3}},
+                "no run of .* is left: .* 2 after where: OBJECT = 'Crab', 0 after "
+                "where: OBS_ID = 3",
+            ),
             ({"datastore": "$UNSET_VARIABLE/x"}, "UNSET_VARIABLE is not set, but"),
         ],
     )
@@ -601,7 +605,7 @@ class TestSelection:
             ({"obs_file": "x.txt"}, "give obs_ids or obs_file, not both"),
             (
                 {"obs_time": {"start": "1999-01-01", "stop": "1999-01-02"}},
-                "observations: no run of .* is left",
+                "observations: no run of .* is left: .*, 0 after obs_time",
             ),
         ):
             config = settings(raw, tmp_path / "out")

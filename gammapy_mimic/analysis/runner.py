@@ -109,7 +109,8 @@ class _Work:
         self.models = _models(config, models)
         self.injected = _injected(config)
         self._check_campaign()
-        self.runs, self.problems = _common_runs(self.folder, config.mimic.n_mimics)
+        found = _common_runs(self.folder, config.mimic.n_mimics)
+        self.runs, self.targets, self.problems = found
         if not self.runs:
             raise ConfigError(
                 [f"{outdir} has no whole mimic set: gammapy-mimic run makes them"]
@@ -192,7 +193,7 @@ class _Work:
 
     def _target_task(self):
         store = select_targets(self.config.observations).store
-        obs_ids = next(iter(self.runs.values()))[0]
+        obs_ids = self.targets
         observations = store.get_observations(list(obs_ids), required_irf=[])
         paths = {path for run in observations for path in source_paths(run)}
         task = SetTask(
@@ -230,7 +231,7 @@ class _Work:
                 "function": None if self.function is None else name_of(self.function),
                 "models": _plain_models(self.models),
                 "source": self.config.flux_points.source,
-                "targets": list(next(iter(self.runs.values()))[0]),
+                "targets": list(self.targets),
                 "notes": self.notes,
             },
         )
@@ -275,11 +276,11 @@ def _injected(config):
 
 
 def _common_runs(folder, n_mimics):
-    """Find the runs of each whole mimic set, and why other sets are left out.
+    """Find runs and targets of the whole mimic sets, and why others are left out.
 
     Only sets of the same targets can be compared: those that most sets have.
     """
-    found, problems = {}, {}
+    found, targets, problems = {}, {}, {}
     for mimic_set in range(n_mimics):
         records = {
             obs_id: read_record(path)
@@ -306,20 +307,23 @@ def _common_runs(folder, n_mimics):
             tuple(records),
             sorted(record["sha256"] for record in records.values()),
         )
+        # a target whose time is filled may have several mimics
+        ids = {record["target"] for record in records.values()}
+        targets[mimic_set] = tuple(sorted(ids))
     if not found:
-        return found, problems
-    targets = Counter(obs_ids for obs_ids, _ in found.values())
+        return found, (), problems
+    counts = Counter(targets.values())
     # the larger one of equally frequent ones
-    common = max(targets, key=lambda it: (targets[it], len(it)))
-    for mimic_set, (obs_ids, _) in list(found.items()):
-        if obs_ids != common:
-            difference = sorted(set(obs_ids) ^ set(common))
+    common = max(counts, key=lambda it: (counts[it], len(it)))
+    for mimic_set, ids in targets.items():
+        if ids != common:
+            difference = sorted(set(ids) ^ set(common))
             problems[mimic_set] = (
                 "its targets are others than those of most sets: they differ in "
                 f"{', '.join(map(str, difference))}"
             )
             del found[mimic_set]
-    return found, problems
+    return found, common, problems
 
 
 def _fingerprint(task, checksums):

@@ -23,6 +23,7 @@ from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.gadf import HDU_INDEX
+from gammapy_mimic.io.shown import Shown
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 _BACKENDS = ("multiprocessing", "ray")
 
 
-class MimicCampaign(CampaignAnalyses):
+class MimicCampaign(CampaignAnalyses, Shown):
     """Mimic data sets of a list of targets.
 
     For each mimic set there is a folder with a data store and a gammapy
@@ -85,6 +86,19 @@ class MimicCampaign(CampaignAnalyses):
         campaign = cls(MimicAnalysisConfig.read(path))
         campaign._source = Path(path).absolute()
         return campaign
+
+    def _shown(self):
+        mimic, ids = self.config.mimic, self.config.observations.obs_ids
+        donors = mimic.donors.model_dump(exclude_defaults=True)
+        return {
+            "file": self._source,
+            "targets": f"{len(ids)} runs"
+            if ids
+            else self.config.observations.datastore,
+            "donors": ", ".join(f"{name}: {it}" for name, it in donors.items()),
+            "mimic sets": mimic.n_mimics,
+            "outdir": mimic.outdir,
+        }
 
     def match(self) -> PairTable:
         """Find donors for the targets.

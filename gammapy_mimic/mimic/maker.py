@@ -84,7 +84,8 @@ class MimicMaker(Maker):
         Default is None, which takes that of the headers.
     crop : bool, optional
         Shorten the mimic to the ontime of the target: its first good time, gaps not
-        counted. Default is False.
+        counted. Of a pair of `~gammapy_mimic.DonorMatcher` with ``crop=True``, as in
+        campaigns, it is the slice of the pair. Default is False.
     allow_other_telescope : bool, optional
         Allow target and donor of different telescopes. Default is False.
     scrambler : object, optional
