@@ -45,6 +45,25 @@ log = logging.getLogger(__name__)
 _THETA = 0.3 * u.deg
 
 
+def _settings(self):
+    """Give what is shown of a matcher."""
+    known = {**FEATURES, **self.columns}
+    limits = {name: (known[name], it) for name, it in self.tolerances.items()}
+    energy = [it for it in (self.energy_min, self.energy_max) if it is not None]
+    return {
+        "mimic sets": self.n_mimics,
+        "tolerances": ", ".join(
+            f"{name} {with_limit(it, feature)}"
+            for name, (feature, it) in limits.items()
+            if feature.counts
+        ),
+        "relax": ", ".join(name for name, _ in self.relax),
+        "energies": " - ".join(f"{it:g}" for it in energy),
+        "fill": "yes" if self.fill else "",
+        "uses of a donor": self.reuse if self.reuse > 1 else "",
+    }
+
+
 class DonorMatcher(Shown):
     """Find donors that were taken under the conditions of the targets.
 
@@ -89,17 +108,14 @@ class DonorMatcher(Shown):
         used where there are none. A callable takes an `~gammapy.data.Observation` and
         returns a rate. Default is None.
     position : `~astropy.coordinates.SkyCoord`, optional
-        Position of interest; no rate counts events within 0.3 deg of it. Default is
-        None.
+        Position of interest; no rate counts events within 0.3 deg of it.
     sources : see `~gammapy_mimic.sources.known.parse_sources`, optional
         Sources that no rate counts, besides bright ones. Default is None.
     catalogs : sequence of str, optional
-        Catalogs of sources that no rate counts and donors are warned of. Default is
-        the packaged table of bright sources.
+        Catalogs of sources that no rate counts and donors are warned of.
     scrambled : callable, optional
         Takes the pointing of a donor (SkyCoord) and gives the circles that will be
-        scrambled in it; donors are not warned of these. Default is None: nothing
-        is scrambled.
+        scrambled in it; donors are not warned of these. Default is None: nothing.
     fill : bool, optional
         Take several donors for a target until their good time is that of the target,
         and of longer donors the slice whose altitude and azimuth fit best. The
@@ -109,25 +125,21 @@ class DonorMatcher(Shown):
         set. The column SHARED says what part of a mimic is in others of its set.
         Default is 1.
     crop : bool, optional
-        Of a donor that is longer than the target take the slice whose altitude and
-        azimuth fit best, not all of it. Default is False.
+        Take of longer donors the slice whose track fits best. Default is False.
     bad_times : str, `~pathlib.Path` or `~astropy.table.Table`, optional
         Times that do not count, see `~gammapy_mimic.matching.BadTimes`. Default is
         none.
     location : `~astropy.coordinates.EarthLocation`, str or dict, optional
-        Site of all runs, where index and headers are wrong; see
-        `~gammapy_mimic.MimicMaker`. Default is None.
+        Site of all runs, as for `~gammapy_mimic.MimicMaker`.
     epochs : `~astropy.time.Time`, optional
         Times at which the instrument changed. Donors must be of the target's epoch.
-        Default is None.
     keep_away : see `~gammapy_mimic.sources.known.parse_sources`, optional
-        Sources which donors must not have in their field: positions, circles, names
-        or a region file. Default is None.
+        Sources which donors must not have in their field.
     keep_away_distance : `~astropy.units.Quantity`, optional
         Least distance of a donor's pointing from the edge of these. Default is
         2.5 deg.
     exclude : sequence of int, optional
-        OBS_IDs that are not used as donors. Default is ().
+        OBS_IDs that are not used as donors.
     making : dict, optional
         Arguments ``alignment``, ``background`` and ``fov_alignment`` of the
         `~gammapy_mimic.MimicMaker`, if not its defaults: what is warned of.
@@ -235,22 +247,7 @@ class DonorMatcher(Shown):
         self.exclude = [int(obs_id) for obs_id in exclude]
         self.making = making_options(making or {})
 
-    def _shown(self):
-        known = {**FEATURES, **self.columns}
-        limits = {name: (known[name], it) for name, it in self.tolerances.items()}
-        energy = [it for it in (self.energy_min, self.energy_max) if it is not None]
-        return {
-            "mimic sets": self.n_mimics,
-            "tolerances": ", ".join(
-                f"{name} {with_limit(it, feature)}"
-                for name, (feature, it) in limits.items()
-                if feature.counts
-            ),
-            "relax": ", ".join(name for name, _ in self.relax),
-            "energies": " - ".join(f"{it:g}" for it in energy),
-            "fill": "yes" if self.fill else "",
-            "uses of a donor": self.reuse if self.reuse > 1 else "",
-        }
+    _shown = _settings
 
     def run(
         self,

@@ -37,6 +37,17 @@ _CHOICES = {
 }
 
 
+def _settings(self):
+    """Give what is shown of a scrambler."""
+    return {
+        "sources": self._finder.described(),
+        "theta": self.theta,
+        "method": self.method,
+        "acceptance": self.acceptance,
+        "random_state": self.random_state,
+    }
+
+
 class AnnulusScrambler(Shown):
     """Scramble the events of known sources into the background of their run.
 
@@ -170,14 +181,7 @@ class AnnulusScrambler(Shown):
         scrambler._finder = CatalogFinder(catalogs, radius, extra, theta)
         return scrambler
 
-    def _shown(self):
-        return {
-            "sources": self._finder.described(),
-            "theta": self.theta,
-            "method": self.method,
-            "acceptance": self.acceptance,
-            "random_state": self.random_state,
-        }
+    _shown = _settings
 
     @property
     def checksums(self) -> dict[str, str]:
