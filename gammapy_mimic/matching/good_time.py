@@ -11,11 +11,14 @@ from astropy.time import Time
 from gammapy.data import GTI, Observation
 
 from gammapy_mimic.data import compat, read_run, to_observation
+from gammapy_mimic.data.keywords import LIVETIME_RTOL, TIME_TOLERANCE_S, keep_equal
 from gammapy_mimic.io.ecsv import read_ecsv
 
 __all__ = ["BadTimes", "Part", "good_slice", "with_gti"]
 
 _COLUMNS = ("OBS_ID", "START", "STOP")
+# cards of the whole run, which are worked out again where they are wanted
+_WHOLE_RUN = ("TSTART", "TSTOP", "TELAPSE")
 # modified Julian dates that a plain number can be (1932 to 2132)
 _MJD = (27_000, 100_000)
 
@@ -254,7 +257,20 @@ def _with_gti(run, gti):
         raise ValueError(f"run {run.obs_id}: no good time is left")
     ends = gti.time_start, gti.time_stop
     gti_s = np.array([(time - run.reference).to_value("s") for time in ends])
-    return replace(run, gti_s=gti_s)
+    return _with_own_times(replace(run, gti_s=gti_s))
+
+
+def _with_own_times(run):
+    """Part of a run without the times that its header gives for the whole run."""
+    good = {"ONTIME": run.ontime_s}
+    good["LIVETIME"] = run.ontime_s * (1 - run.deadtime_fraction)
+    given = {key: value for key, value in good.items() if key in run.header}
+    limits = {"ONTIME": TIME_TOLERANCE_S, "LIVETIME": LIVETIME_RTOL * run.ontime_s}
+    kept = keep_equal(given, run.header, limits)
+    if all(kept[key] == run.header[key] for key in given):
+        return run
+    header = {key: it for key, it in run.header.items() if key not in _WHOLE_RUN}
+    return replace(run, header=header | kept)
 
 
 @dataclass(frozen=True)
@@ -300,19 +316,28 @@ class Part:
         """
         if self.is_whole:
             return target, donor
-        bad = BadTimes.from_mjd(self.bad_times)
-        gtis = [bad.good_gti(run.obs_id, run.gti) for run in (target, donor)]
+        span = None
         if self.times_s is not None:
-            begin, start, stop = (value * u.s for value in self.times_s)
-            gtis = [
-                good_slice(gtis[0], begin, begin + stop - start),
-                good_slice(gtis[1], start, stop),
-            ]
-        run = read_run(with_gti(target, gtis[0]))
+            begin, start, stop = self.times_s
+            span = begin, begin + stop - start
+        run = read_run(self._cut(target, span))
         header = {**run.header, "OBS_ID": self.obs_id}
         run = replace(run, obs_id=self.obs_id, header=header)
         target = to_observation(run, **compat.irfs(target))
-        return target, with_gti(donor, gtis[1])
+        return target, self.cut_donor(donor)
+
+    def cut_donor(self, donor):
+        """Cut the donor alone, see `cut`."""
+        if self.is_whole:
+            return donor
+        return self._cut(donor, None if self.times_s is None else self.times_s[1:])
+
+    def _cut(self, run, span_s):
+        """Run without its bad times, and only a part of its good time."""
+        gti = BadTimes.from_mjd(self.bad_times).good_gti(run.obs_id, run.gti)
+        if span_s is not None:
+            gti = good_slice(gti, *(value * u.s for value in span_s))
+        return with_gti(run, gti)
 
     def label(self, mimic):
         """Write into a mimic to which target it belongs (card MIM_TGT).

@@ -1,6 +1,7 @@
 """The numbers of a report, computed one mimic set at a time."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,7 @@ from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
+from gammapy_mimic.matching.text import unfilled_targets
 from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
 from gammapy_mimic.report.place import place_of_interest
 from gammapy_mimic.scramble.residuals import scramble_residuals
@@ -120,9 +122,15 @@ class Campaign:
         return donors.store
 
     def donor(self, mimic: Observation) -> Observation:
-        """Open the donor of a mimic."""
-        obs_id = mimic.events.table.meta["MIM_DON"]
-        return read_once(self.donors.obs(obs_id, required_irf="all-optional"))
+        """Open the donor of a mimic: what of its good time was used."""
+        header = mimic.events.table.meta
+        donor_id = int(header["MIM_DON"])
+        donor = read_once(self.donors.obs(donor_id, required_irf="all-optional"))
+        # a pair of target and donor is in one set only
+        is_row = self.pairs["TARGET_OBS_ID"] == header.get("MIM_TGT", mimic.obs_id)
+        is_row &= np.ma.filled(self.pairs["DONOR_OBS_ID"] == donor_id, False)
+        row = int(np.flatnonzero(is_row & self.pairs.has_donor)[0])
+        return self.pairs.part(row).cut_donor(donor)
 
     def targets(self) -> Observations:
         """Open the targets themselves; to be used for an unblinded report only."""
@@ -166,6 +174,28 @@ class Campaign:
     def obs_ids(self, number: int) -> list[int]:
         """OBS_IDs of the mimics of a set, which are those of its targets."""
         return [int(it) for it in open_store(self.sets[number]).obs_table["OBS_ID"]]
+
+    def target_ids(self, number: int) -> dict[int, int]:
+        """OBS_ID of the target of each mimic of a set, by that of the mimic.
+
+        They differ for the further mimics of a target whose time several donors fill.
+        Targets whose time is not filled are left out.
+        """
+        rows = self.rows(number)
+        there = set(self.obs_ids(number))
+        unfilled = unfilled_targets(self.pairs, number)
+        return {
+            int(mimic): int(target)
+            for mimic, target in rows["MIMIC_OBS_ID", "TARGET_OBS_ID"].iterrows()
+            if int(mimic) in there and int(target) not in unfilled
+        }
+
+    def rows(self, number: int) -> PairTable:
+        """Pairs of a mimic set, with MIMIC_OBS_ID whether targets are filled or not."""
+        rows = self.pairs[(self.pairs["MIMIC_SET"] == number) & self.pairs.has_donor]
+        if "MIMIC_OBS_ID" not in rows.colnames:
+            rows["MIMIC_OBS_ID"] = rows["TARGET_OBS_ID"]
+        return rows
 
     def largest_offset(self) -> Angle:
         """Largest offset of the position from the pointing of a mimic, by the index."""
@@ -305,14 +335,20 @@ def measure(
     found = Measurement(campaign.position)
     # the quick part first: it fails early if donors cannot be read
     found.checks = _checks(campaign)
-    runs, left_out = common_runs([campaign.obs_ids(it) for it in campaign.sets])
+    target_ids = {number: campaign.target_ids(number) for number in campaign.sets}
+    runs, left_out = common_runs([it.values() for it in target_ids.values()])
     judge = _judge(campaign, n_toys)
     energy_range = judge.energy_edges[[0, -1]]
-    values, events, residuals, compared = [], [], [], []
+    events: list[Counter] = []
+    values, residuals, compared = [], [], []
     for place, number in enumerate(campaign.sets):
         mimics = campaign.observations(number)
         # a set that lacks some of the targets is measured, but not compared
-        stacked = campaign.obs_ids(number) if place in left_out else runs
+        stacked = {
+            mimic
+            for mimic, target in target_ids[number].items()
+            if place in left_out or target in runs
+        }
         with error_context(f"{campaign.sets[number]}"):
             stack = judge.add_set(mimics, stacked)
         value = judge.significance(number, stack)
@@ -324,7 +360,7 @@ def measure(
             for it in mimics
             if it.obs_id in stacked
         )
-        events.append(frozenset().union(*at_position))
+        events.append(sum(at_position, Counter()))
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
