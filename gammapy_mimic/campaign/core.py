@@ -13,17 +13,12 @@ from gammapy_mimic.campaign.analyses import CampaignAnalyses
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
+from gammapy_mimic.campaign.matched import matched, select_runs
 from gammapy_mimic.campaign.processes import check_main_is_guarded
 from gammapy_mimic.campaign.provenance import write_provenance
-from gammapy_mimic.campaign.rematch import (
-    choose_pairs,
-    known_pairs,
-    note_inputs,
-    pairs_fingerprint,
-)
+from gammapy_mimic.campaign.rematch import choose_pairs, note_inputs
 from gammapy_mimic.campaign.result import CampaignResult
-from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.campaign.work import CampaignInputs, CampaignWork
+from gammapy_mimic.campaign.work import CampaignWork
 from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.io.arguments import PathLike, check_flag
@@ -169,23 +164,8 @@ class MimicCampaign(CampaignAnalyses, Shown):
             )
         return None if other else store
 
-    def _inputs(self, folder=None):
-        """Find runs and pairs: of a folder, if they were matched from the same."""
-        settings = self.config.mimic
-        targets = select_targets(self.config.observations)
-        donors = select_donors(settings.donors, self.config.observations)
-        stores = {"targets": targets.store, "donors": donors.store}
-        fingerprint = pairs_fingerprint(self.config, stores)
-        if folder is not None and (pairs := known_pairs(folder, fingerprint)):
-            return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
-        pairs = self.config.matcher().run(targets.store, donors.store, skip_broken=True)
-        for side, selection in (("targets", targets), ("donors", donors)):
-            pairs.meta["notes"] += [
-                f"{side}: run {obs_id}, left out: {why}"
-                for obs_id, why in selection.incomplete.items()
-            ]
-        pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
-        return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
+    def _inputs(self):
+        return matched(self.config, select_runs(self.config))
 
     def run(
         self,
@@ -245,12 +225,13 @@ class MimicCampaign(CampaignAnalyses, Shown):
         settings = self.config.mimic
         path = expand(settings.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=settings.compress)
+        selected = select_runs(self.config)
         # sets that are made at the same time are matched once, see below
-        inputs = None if only is not None else self._inputs()
+        inputs = None if only is not None else matched(self.config, selected)
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
-        stores = {"targets": inputs.targets, "donors": inputs.donors}
+        stores = {side: selection.store for side, selection in selected.items()}
         refuse_foreign(
             folder, self._source, stores=stores.values(), overwrite=overwrite
         )
@@ -259,7 +240,7 @@ class MimicCampaign(CampaignAnalyses, Shown):
             interrupts_between_mimics(parallel_backend) as interrupts,
         ):
             with folder.pairs_lock(only):
-                inputs = inputs or self._inputs(folder)
+                inputs = inputs or matched(self.config, selected, folder)
                 folder.prepare(self.config, overwrite=overwrite, only=only)
                 all_again = rematch or (overwrite and only is None)
                 with folder.clean_on_error(only):
