@@ -47,6 +47,7 @@ def write_report(
     unblind: bool = False,
     overwrite: bool = False,
     n_toys: int = 50,
+    n_jobs: int = 1,
 ) -> Path:
     """Write the report of a campaign.
 
@@ -61,6 +62,8 @@ def write_report(
         Replace an earlier report. Default is False.
     n_toys : int, optional
         Number of toys by which significance maps are calibrated. Default is 50.
+    n_jobs : int, optional
+        Number of processes. Default is 1. The report does not depend on it.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def write_report(
     figures = Path(folder) / "figures"
     for place in (Path(folder), figures):
         _check_place(place)
-    found = measure(campaign, unblind=unblind, n_toys=n_toys)
+    found = measure(campaign, unblind=unblind, n_toys=n_toys, n_jobs=n_jobs)
     figures.mkdir(exist_ok=True)
     pictures = {}
     for name, caption, figure in draw_figures(campaign, found):
