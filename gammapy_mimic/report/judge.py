@@ -8,6 +8,7 @@ from astropy.table import vstack
 from gammapy.maps import Map
 from regions import CircleSkyRegion, PointSkyRegion
 
+from gammapy_mimic.io.files import error_context
 from gammapy_mimic.matching.tables import donor_shares
 from gammapy_mimic.report.parts import SetPart
 from gammapy_mimic.report.place import check_free_sky
@@ -77,7 +78,7 @@ class MapJudge:
             hashlib.sha256(self.mask.data.tobytes()).hexdigest(),
         ]
 
-    def measure(self, mimics, stacked):
+    def measure(self, mimics, stacked, name):
         """Measure on the runs of a mimic set, and on their stack.
 
         Parameters
@@ -86,6 +87,8 @@ class MapJudge:
             Its runs.
         stacked : collection of int
             OBS_IDs of those that are stacked for map and position.
+        name : str
+            What errors on files that cannot be used are to name.
 
         Returns
         -------
@@ -94,15 +97,16 @@ class MapJudge:
         """
         stack, edges = empty_stack(self.geom), [0, 1] * self.offset_max
         common, local, cells, ids = _Common(self, stacked), [], [], []
-        for mimic in mimics:
-            run = common.add(mimic)
-            dataset = reduce_run(run, self.geom, offset_max=self.offset_max)
-            pointing = run.get_pointing_icrs(run.tmid)
-            local.append(self.local.count(dataset, pointing, self.mask))
-            cells.append(count_cells(dataset, pointing, edges, self.mask))
-            ids.append((run.obs_id, donor_of(run)))
-            if run.obs_id in stacked:
-                stack_run(stack, dataset, self.mask)
+        with error_context(name):
+            for mimic in mimics:
+                run = common.add(mimic)
+                dataset = reduce_run(run, self.geom, offset_max=self.offset_max)
+                pointing = run.get_pointing_icrs(run.tmid)
+                local.append(self.local.count(dataset, pointing, self.mask))
+                cells.append(count_cells(dataset, pointing, edges, self.mask))
+                ids.append((run.obs_id, donor_of(run)))
+                if run.obs_id in stacked:
+                    stack_run(stack, dataset, self.mask)
         distribution = self._distribution(stack)
         arrays = {
             "cells": np.array(cells),
@@ -245,13 +249,14 @@ class RegionJudge:
             self.energy_edges.to_value("TeV").tolist(),
         ]
 
-    def measure(self, mimics, stacked):
+    def measure(self, mimics, stacked, name):
         """Measure on a mimic set, see `MapJudge.measure`."""
         common = _Common(self, stacked)
-        runs = [common.add(mimic) for mimic in mimics]
-        local = [self.local.count_run(run, self.exclusion) for run in runs]
+        with error_context(name):
+            runs = [common.add(mimic) for mimic in mimics]
+            local = [self.local.count_run(run, self.exclusion) for run in runs]
+            counts = self._count(runs).runs
         donors = np.array([donor_of(run) for run in runs])
-        counts = self._count(runs).runs
         is_stacked = np.isin(counts["OBS_ID"], list(stacked))
         arrays = {"donors": donors, "is_stacked": is_stacked, **_flat(local)}
         return common.part(arrays, {"runs": counts})

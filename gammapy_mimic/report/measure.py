@@ -158,18 +158,24 @@ class Campaign:
         return self.place[0]
 
     @cached_property
+    def indices(self) -> dict:
+        """Index of the runs of each mimic set."""
+        return {it: open_store(path).obs_table for it, path in self.sets.items()}
+
+    @cached_property
     def pointings(self) -> SkyCoord:
         """Pointings of all mimics, by the index."""
-        tables = [open_store(folder).obs_table for folder in self.sets.values()]
         lon, lat = (
-            np.concatenate([np.asarray(it[name], dtype=float) for it in tables])
+            np.concatenate(
+                [np.asarray(it[name], dtype=float) for it in self.indices.values()]
+            )
             for name in ("RA_PNT", "DEC_PNT")
         )
         return SkyCoord(lon, lat, unit="deg")
 
     def obs_ids(self, number: int) -> list[int]:
         """OBS_IDs of the mimics of a set, which are those of its targets."""
-        return [int(it) for it in open_store(self.sets[number]).obs_table["OBS_ID"]]
+        return [int(it) for it in self.indices[number]["OBS_ID"]]
 
     def target_ids(self, number: int) -> dict[int, int]:
         """OBS_ID of the target of each mimic of a set, by that of the mimic.

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from gammapy_mimic import __version__
 from gammapy_mimic.io.arguments import PathLike, check_flag
@@ -100,7 +101,9 @@ def write_report(
     pictures = {}
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=90)
+        figure.set_dpi(90)
+        # savefig would draw it twice, for its layout
+        FigureCanvasAgg(figure).print_png(content)
         with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)

@@ -128,7 +128,8 @@ def _measure(judge, task):
     """Measure on a mimic set, and keep it."""
     _, store, runs, path, key = task
     with error_context(f"{store}"):
-        part = judge.measure(open_mimics(store), runs)
+        mimics = open_mimics(store)
+    part = judge.measure(mimics, runs, name=f"{store}")
     try:
         part.write(path, key)
     except OSError as error:
