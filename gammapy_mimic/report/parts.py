@@ -61,7 +61,8 @@ class SetPart:
         part = cls({}, {})
         kinds = {"table": Table, "qtable": QTable}
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # numpy itself would leave a broken one open
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 if str(content["key"]) != key:
                     return None
                 for full in set(content.files) - {"key"}:

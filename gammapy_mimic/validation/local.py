@@ -190,12 +190,8 @@ class LocalCounts:
         binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
         pointing = observation.get_pointing_icrs(observation.tmid)
         geom = map_geometry(pointing, self.energy_edges, 2 * self.offset_max, binsz)
-        dataset = reduce_run(
-            observation,
-            geom,
-            offset_max=self.offset_max,
-            background=self.method != "reflected",
-        )
+        options = {"background": self.method != "reflected"}
+        dataset = reduce_run(observation, geom, offset_max=self.offset_max, **options)
         return self.count(dataset, pointing, exclusion_mask(geom, exclusion))
 
     def count(self, dataset, pointing, mask):
@@ -213,8 +209,7 @@ class LocalCounts:
         Returns
         -------
         found : list of `~numpy.ndarray`
-            For each radius counts, prediction and its variance, shape (3, n_places,
-            1 + n_energy).
+            Of each radius, shape (3, n_places, 1 + n_energy), for `add`.
         """
         pixels, found = _Pixels(dataset, mask), []
         for radius in self.radii:
