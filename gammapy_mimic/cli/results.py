@@ -54,9 +54,10 @@ def _print_findings(name, findings):
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
+@PROCESSES
 @click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
-def report(folder, unblind, overwrite):
+def report(folder, n_jobs, unblind, overwrite):
     """Write report.html on the campaign in DIR.
 
     The report is blind: data of the targets at the position of interest are read
@@ -65,7 +66,8 @@ def report(folder, unblind, overwrite):
     set_up()
     from gammapy_mimic.report import Campaign, write_report
 
-    path = call(write_report, folder, unblind=unblind, overwrite=overwrite)
+    options = {"n_jobs": n_jobs, "unblind": unblind, "overwrite": overwrite}
+    path = call(write_report, folder, **options)
     click.echo(f"Wrote {path}")
     missing = Campaign.read(folder).missing
     if missing:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from gammapy_mimic import __version__
 from gammapy_mimic.io.arguments import PathLike, check_flag
@@ -47,6 +48,7 @@ def write_report(
     unblind: bool = False,
     overwrite: bool = False,
     n_toys: int = 50,
+    n_jobs: int = 1,
 ) -> Path:
     """Write the report of a campaign.
 
@@ -61,6 +63,8 @@ def write_report(
         Replace an earlier report. Default is False.
     n_toys : int, optional
         Number of toys by which significance maps are calibrated. Default is 50.
+    n_jobs : int, optional
+        Number of processes. Default is 1. The report does not depend on it.
 
     Returns
     -------
@@ -92,12 +96,14 @@ def write_report(
     figures = Path(folder) / "figures"
     for place in (Path(folder), figures):
         _check_place(place)
-    found = measure(campaign, unblind=unblind, n_toys=n_toys)
+    found = measure(campaign, unblind=unblind, n_toys=n_toys, n_jobs=n_jobs)
     figures.mkdir(exist_ok=True)
     pictures = {}
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=90)
+        figure.set_dpi(90)
+        # savefig would draw it twice, for its layout
+        FigureCanvasAgg(figure).print_png(content)
         with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)

@@ -15,13 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
-from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
+    donor_of,
     exclusion_mask,
+    in_memory,
     map_geometry,
     reduce_run,
 )
@@ -156,20 +157,9 @@ def local_systematic(
         background model and the method needs one.
     """
     counts = LocalCounts(position, radius, energy_edges, method, offset_max)
-    binsz = counts.radii.min() / PIXELS_PER_RADIUS[method]
-    binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
     for observation in observations:
-        # errors name the file
-        observation = read_once(observation)
-        pointing = observation.get_pointing_icrs(observation.tmid)
-        geom = map_geometry(pointing, energy_edges, 2 * offset_max, binsz)
-        dataset = reduce_run(
-            observation,
-            geom,
-            offset_max=offset_max,
-            background=method != "reflected",
-        )
-        counts.add(dataset, pointing, exclusion_mask(geom, exclusion))
+        observation = in_memory(observation)
+        counts.add(donor_of(observation), counts.count_run(observation, exclusion))
     return counts.result()
 
 
@@ -194,8 +184,18 @@ class LocalCounts:
         self._donors = []
         self._found = [[] for _ in self.radii]
 
-    def add(self, dataset, pointing, mask):
-        """Count in a run.
+    def count_run(self, observation, exclusion):
+        """Reduce a run about its pointing, and `count` in it."""
+        binsz = self.radii.min() / PIXELS_PER_RADIUS[self.method]
+        binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
+        pointing = observation.get_pointing_icrs(observation.tmid)
+        geom = map_geometry(pointing, self.energy_edges, 2 * self.offset_max, binsz)
+        options = {"background": self.method != "reflected"}
+        dataset = reduce_run(observation, geom, offset_max=self.offset_max, **options)
+        return self.count(dataset, pointing, exclusion_mask(geom, exclusion))
+
+    def count(self, dataset, pointing, mask):
+        """Count in a reduced run.
 
         Parameters
         ----------
@@ -205,10 +205,14 @@ class LocalCounts:
             Pointing of the run.
         mask : `~gammapy.maps.Map`
             True outside of exclusion regions.
+
+        Returns
+        -------
+        found : list of `~numpy.ndarray`
+            Of each radius, shape (3, n_places, 1 + n_energy), for `add`.
         """
-        self._donors.append(dataset.meta_table["DONOR_OBS_ID"][0])
-        pixels = _Pixels(dataset, mask)
-        for radius, found in zip(self.radii, self._found, strict=True):
+        pixels, found = _Pixels(dataset, mask), []
+        for radius in self.radii:
             places = _places(self.position, pointing, radius, self.offset_max)
             inside = pixels.within(places, radius)
             is_free = ~np.any(inside & ~pixels.outside, axis=1)
@@ -216,14 +220,22 @@ class LocalCounts:
             is_free[:1] = True
             inside = inside[is_free]
             if self.method == "background":
-                found.append(pixels.by_model(inside))
+                values = pixels.by_model(inside)
             elif self.method == "ring":
                 inner = max(RING["r_in"], radius)
                 ring = pixels.within(places[is_free], inner + RING["width"])
                 ring &= ~pixels.within(places[is_free], inner)
-                found.append(pixels.by_ring(inside, ring))
+                values = pixels.by_ring(inside, ring)
             else:
-                found.append(pixels.by_others(inside))
+                values = pixels.by_others(inside)
+            found.append(np.array(values))
+        return found
+
+    def add(self, donor, found):
+        """Add what was counted in a run; ``donor`` is the OBS_ID of its donor."""
+        self._donors.append(donor)
+        for runs, values in zip(self._found, found, strict=True):
+            runs.append(values)
 
     def result(self):
         """Systematic of the runs so far.
