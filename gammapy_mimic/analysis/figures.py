@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from gammapy_mimic.analysis.limits import significances
+from gammapy_mimic.io.figures import new_figure
 
 if TYPE_CHECKING:
     pass
@@ -207,7 +208,7 @@ class EnsemblePlots:
         figure : `~matplotlib.figure.Figure`
             Figure.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
+        figure = new_figure(figsize, dpi=90)
         panels = [lambda ax: self.plot_values(ax, _main_quantity(self))]
         if any(it.startswith("flux_points.") for it in self.names):
             panels.append(self.plot_spectrum)
@@ -236,7 +237,7 @@ class EnsemblePlots:
         ValueError
             If no source was injected.
         """
-        figure = Figure(figsize=figsize, layout="constrained", dpi=90)
+        figure = new_figure(figsize, dpi=90)
         name = self.recovery["NAME"][0]
         one, two, three = figure.subplots(1, 3)
         _plot_recovery(self, one, name)

@@ -10,7 +10,7 @@ from typing import Self
 from gammapy.data import Observations
 
 from gammapy_mimic.campaign.analyses import CampaignAnalyses
-from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.folder import open_folder
 from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import check_main_is_guarded
@@ -19,7 +19,7 @@ from gammapy_mimic.campaign.rematch import choose_pairs
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.work import CampaignInputs, CampaignWork
-from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
+from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.gadf import HDU_INDEX
@@ -66,7 +66,6 @@ class MimicCampaign(CampaignAnalyses):
         if not isinstance(config, MimicAnalysisConfig):
             raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
         self.config = config
-        self._source: Path | None = None
 
     @classmethod
     def from_yaml(cls, path: PathLike) -> Self:
@@ -82,9 +81,7 @@ class MimicCampaign(CampaignAnalyses):
         campaign : `MimicCampaign`
             Campaign.
         """
-        campaign = cls(MimicAnalysisConfig.read(path))
-        campaign._source = Path(path).absolute()
-        return campaign
+        return cls(MimicAnalysisConfig.read(path))
 
     def match(self) -> PairTable:
         """Find donors for the targets.
@@ -131,8 +128,7 @@ class MimicCampaign(CampaignAnalyses):
             Folder. None if it is not there, or was made from other observations or
             with other settings of the section ``mimic``: a message is logged.
         """
-        path = expand(self.config.mimic.outdir, "mimic.outdir")
-        folder = CampaignFolder(path, compress=self.config.mimic.compress)
+        folder = open_folder(self.config)
         store = folder.store_path(mimic_set)
         if not (store / HDU_INDEX).exists():
             return None
@@ -152,10 +148,10 @@ class MimicCampaign(CampaignAnalyses):
         return None if other else store
 
     def _inputs(self):
-        settings = self.config.mimic
-        targets = select_targets(self.config.observations)
-        donors = select_donors(settings.donors, self.config.observations)
-        pairs = self.config.matcher().run(targets.store, donors.store, skip_broken=True)
+        config = self.config.located()
+        targets = select_targets(config.observations)
+        donors = select_donors(config.mimic.donors, config.observations)
+        pairs = config.matcher().run(targets.store, donors.store, skip_broken=True)
         for side, selection in (("targets", targets), ("donors", donors)):
             pairs.meta["notes"] += [
                 f"{side}: run {obs_id}, left out: {why}"
@@ -220,15 +216,14 @@ class MimicCampaign(CampaignAnalyses):
                 "only, rematch: the pairs of all sets are matched together"
             )
         settings = self.config.mimic
-        path = expand(settings.outdir, "mimic.outdir")
-        folder = CampaignFolder(path, compress=settings.compress)
+        folder = open_folder(self.config)
         inputs = self._inputs()
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
         stores = {"targets": inputs.targets, "donors": inputs.donors}
         refuse_foreign(
-            folder, self._source, stores=stores.values(), overwrite=overwrite
+            folder, self.config.file, stores=stores.values(), overwrite=overwrite
         )
         with (
             folder.lock(only),

@@ -79,7 +79,8 @@ mimic:
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42
-    outdir: mimics
+    outdir: mimics              # relative paths of this section start from this file
+    # relative_to: null         # or from this folder
     # compress: false
     # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """

@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from gammapy_mimic import __version__
@@ -98,6 +99,7 @@ def write_report(
     for name, caption, figure in draw_figures(campaign, found):
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=90)
+        plt.close(figure)
         with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)

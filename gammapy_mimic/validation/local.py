@@ -17,6 +17,7 @@ from scipy.special import ndtr, stdtrit
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -90,7 +91,7 @@ class LocalSystematic:
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 

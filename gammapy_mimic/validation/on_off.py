@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from regions import PointSkyRegion, SkyRegion
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     donor_of,
@@ -132,7 +133,7 @@ class OnOffCounts:
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw on counts and expected background in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.linalg import helmert
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import donor_of, reduce_runs
 from gammapy_mimic.validation.significance import empirical_p_value
@@ -100,7 +101,7 @@ class TargetSignificance:
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw the mimic sets, and the target if it was given, in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 

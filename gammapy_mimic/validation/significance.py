@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.seeds import seed_sequence
 from gammapy_mimic.io.arguments import RandomState
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import reduce_runs
 
@@ -94,7 +95,7 @@ class SignificanceDistribution:
         figure : `~matplotlib.figure.Figure`
             Figure.
         """
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
         image = self.image.get_image_by_idx((0,))
         image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
