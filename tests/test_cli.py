@@ -15,7 +15,7 @@ from gammapy_mimic.cli import main
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
 
-COMMANDS = ("demo", "init", "pairs", "run", "check", "report")
+COMMANDS = ("demo", "init", "pairs", "run", "check", "report", "schema")
 
 
 @pytest.fixture(scope="session")

@@ -73,15 +73,14 @@ def functions_that_draw():
             if not isinstance(node, ast.FunctionDef):
                 continue
             # those of axes that are given
-            needs_axes = [it.arg for it in node.args.args[-1:]] == ["ax"] and not (
-                node.args.defaults
-            )
+            required = node.args.args[: len(node.args.args) - len(node.args.defaults)]
+            needs_axes = "ax" in [it.arg for it in required]
             if node.name.startswith(("peek", "plot")) and not needs_axes:
                 name = f"{path.relative_to(PACKAGE).as_posix()}:{node.name}"
                 yield pytest.param(node, id=name)
 
 
-@pytest.mark.parametrize("node", functions_that_draw())
+@pytest.mark.parametrize("node", list(functions_that_draw()))
 def test_every_figure_is_one_of_pyplot(node):
     """Each makes one, takes the current axes, or hands on to one that does."""
     names = {it.id for it in ast.walk(node) if isinstance(it, ast.Name)}

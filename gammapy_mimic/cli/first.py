@@ -1,5 +1,6 @@
-"""Commands that begin: the demonstration, and a new configuration."""
+"""Commands that begin: the demonstration, a new configuration, and its schema."""
 
+import json
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from gammapy_mimic.cli.common import (
     set_up,
 )
 
-__all__ = ["demo", "init"]
+__all__ = ["demo", "init", "schema"]
 
 
 @click.command(cls=ListCommand)
@@ -94,3 +95,23 @@ def _read_text(path):
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8") from error
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it to this file.")
+def schema(out):
+    """Print the JSON schema of the configuration.
+
+    Editors complete and check a configuration by it, and say what each key is. A new
+    file of "init" names it mimic.schema.json.
+    """
+    set_up()
+    from gammapy_mimic.config import json_schema
+    from gammapy_mimic.io.output import write_text
+
+    text = json.dumps(json_schema(), indent=2)
+    if out is None:
+        click.echo(text)
+    else:
+        call(write_text, out, [text, "\n"])
+        click.echo(f"Wrote {out}")

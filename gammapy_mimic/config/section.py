@@ -146,7 +146,19 @@ class MatchConfig(GammapyBaseConfig):
 
 
 class SourceConfig(GammapyBaseConfig):
-    """A source that is in no catalog."""
+    """A source that is in no catalog.
+
+    Attributes
+    ----------
+    name : str
+        Name.
+    lon, lat : `~astropy.coordinates.Angle`
+        Position, with units.
+    frame : {"icrs", "galactic"}
+        Frame of the position.
+    radius : `~astropy.coordinates.Angle` or None
+        Radius of its circle; None is that of a point-like source.
+    """
 
     name: StrictStr
     lon: AnyAngle

@@ -30,6 +30,10 @@ datasets:
 """
 
 _SECTION = """\
+# Editors complete and check this file by what "gammapy-mimic schema --out
+# mimic.schema.json" writes:
+# yaml-language-server: $schema=mimic.schema.json
+
 # Background runs ("donors") are moved into the fields of view of the observations
 # above ("targets"). A "#" marks settings at their default.
 mimic:
