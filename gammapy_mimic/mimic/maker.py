@@ -160,6 +160,8 @@ class MimicMaker(Maker):
         self._seed = None if random_state is None else seed_sequence(random_state)
         self.reported: set[str] = set()  # warnings that are not logged again
 
+    __repr__ = Maker.__str__
+
     def run(
         self, target: Observation, donor: Observation, *, mimic_set: int = 0
     ) -> Observation:

@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.sky.positions import event_positions, fov_coordinates
+from gammapy_mimic.validation.shown import ShownResult
 
 __all__ = ["FieldChecks", "field_checks"]
 
@@ -24,8 +25,8 @@ _LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class FieldChecks:
+@dataclass(frozen=True, repr=False)
+class FieldChecks(ShownResult):
     """Comparison of a donor and its mimic.
 
     Attributes

@@ -18,6 +18,7 @@ from scipy.special import ndtr, stdtrit
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.figures import new_figure
+from gammapy_mimic.sources.known import position_of
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -26,6 +27,7 @@ from gammapy_mimic.validation.reduction import (
     map_geometry,
     reduce_run,
 )
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.statistics import MIN_PREDICTED, systematic_limits
 
 __all__ = ["LocalCounts", "LocalSystematic", "local_systematic"]
@@ -39,8 +41,8 @@ PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
 """Of the smallest circle; a model takes care of what pixels cut off, others do not."""
 
 
-@dataclass(frozen=True)
-class LocalSystematic:
+@dataclass(frozen=True, repr=False)
+class LocalSystematic(ShownResult):
     """Counts over prediction in circles, as a function of their radius.
 
     Attributes
@@ -98,7 +100,7 @@ class LocalSystematic:
 
 def local_systematic(
     observations: Iterable[Observation],
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     radius: u.Quantity = RADII,
     energy_edges: u.Quantity = ENERGY_EDGES,
@@ -126,8 +128,8 @@ def local_systematic(
     observations : iterable of `~gammapy.data.Observation`
         Runs that should be empty at these places, such as all mimics of all sets. One
         at a time is held.
-    position : `~astropy.coordinates.SkyCoord`
-        Position of interest.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Position of interest, or the name of a source there.
     radius : `~astropy.coordinates.Angle`, optional
         Radii of the circles, one or more. Default is 0.1, 0.2, 0.3, 0.5, 0.7, 1 deg.
     energy_edges : `~astropy.units.Quantity`, optional
@@ -155,7 +157,8 @@ def local_systematic(
         If ``method`` is none of these, a radius is not positive, or a run has no
         background model and the method needs one.
     """
-    counts = LocalCounts(position, radius, energy_edges, method, offset_max)
+    place = position_of(position)
+    counts = LocalCounts(place, radius, energy_edges, method, offset_max)
     binsz = counts.radii.min() / PIXELS_PER_RADIUS[method]
     binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
     for observation in observations:

@@ -19,6 +19,7 @@ from gammapy_mimic.io.arguments import RandomState
 from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import reduce_runs
+from gammapy_mimic.validation.shown import ShownResult
 
 __all__ = [
     "GlobalSignificance",
@@ -53,8 +54,8 @@ def empirical_p_value(value: float, others: ArrayLike) -> float:
     return float((np.sum(others >= value) + 1) / (len(others) + 1))
 
 
-@dataclass(frozen=True)
-class SignificanceDistribution:
+@dataclass(frozen=True, repr=False)
+class SignificanceDistribution(ShownResult):
     """Distribution of the significances of the pixels of a map.
 
     Attributes
@@ -257,8 +258,8 @@ def _moments(maps):
     return np.array([mean, width, np.where(number > 0, largest, np.nan)])
 
 
-@dataclass(frozen=True)
-class GlobalSignificance:
+@dataclass(frozen=True, repr=False)
+class GlobalSignificance(ShownResult):
     """Largest significance of a map, with all places at which it could have been.
 
     Attributes
