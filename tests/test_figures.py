@@ -1,6 +1,10 @@
 """Every figure of the package is one of pyplot: shown by plt.show(), and once."""
 
 import ast
+import json
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -116,3 +120,44 @@ class TestNotebooks:
         ax = plt.figure().add_subplot()
         found = pairs(*(make_run("full", obs_id=i, n_events=9) for i in (1, 2)))
         assert found.plot() is ax
+
+
+class TestPicturesOfNotebooks:
+    """The check of the gate on executed notebooks."""
+
+    @pytest.fixture
+    def problems(self, tmp_path):
+        place = Path(__file__).parents[1] / ".ci" / "pictures.py"
+        script = runpy.run_path(str(place))
+
+        def check(*cells):
+            outputs = [
+                [{"data": {"image/png": it}} for it in pictures] for pictures in cells
+            ]
+            cells = [{"cell_type": "code", "outputs": it} for it in outputs]
+            path = tmp_path / "n.ipynb"
+            path.write_text(json.dumps({"cells": cells}))
+            return [line.removeprefix(f"{path}: ") for line in script["problems"](path)]
+
+        return check
+
+    def test_each_once(self, problems):
+        assert problems(["a"], [], ["a", "b"]) == []
+
+    def test_not_executed(self, problems):
+        assert problems([], []) == []
+
+    def test_twice(self, problems):
+        """Negative control."""
+        assert problems(["a"], ["b", "b"]) == ["code cell 2 shows a picture twice"]
+
+    def test_none(self, tmp_path, problems):
+        problems([])
+        path = tmp_path / "n.ipynb"
+        cell = {"cell_type": "code", "outputs": [{"text": "3"}]}
+        path.write_text(json.dumps({"cells": [cell]}))
+        script = Path(__file__).parents[1] / ".ci" / "pictures.py"
+        command = [sys.executable, str(script), str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "no cell shows a picture" in done.stderr
