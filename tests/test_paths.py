@@ -79,6 +79,15 @@ def test_gammapys_start_from_the_working_directory_first(project):
     assert config.located().mimic.donors.datastore == [project.parent / "runs"]
 
 
+def test_gammapys_steps_find_them(project):
+    settings = yaml.safe_load(project.read_text())
+    settings["datasets"] = {"background": {"exclusion": "away.reg"}}
+    project.write_text(yaml.safe_dump(settings))
+    config = MimicAnalysis(project).config
+    assert config.datasets.background.exclusion == project.parent / "away.reg"
+    assert config.mimic == MimicAnalysisConfig.read(project).mimic
+
+
 def test_without_a_file_from_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = MimicAnalysisConfig.from_yaml("mimic: {outdir: a}")
