@@ -8,7 +8,7 @@ from astropy.table import QTable
 from helpers.runs import make_run
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker
-from gammapy_mimic.sources.known import position_of
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation import (
     BackgroundSystematic,
     LocalSystematic,

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,7 +138,9 @@ class MimicAnalysisConfig(AnalysisConfig):
         given = self.mimic.relative_to
         if given is None:
             return folder
-        return expand(locate(given, folder), "mimic.relative_to")
+        # as text: the folder of the results may be a link to elsewhere
+        path = expand(locate(given, folder), "mimic.relative_to")
+        return Path(os.path.normpath(path))
 
     def located(self) -> Self:
         """Make a copy that means the same in every working directory.

@@ -43,7 +43,6 @@ __all__ = [
     "find_source",
     "known_sources",
     "parse_sources",
-    "position_of",
     "resolve_sources",
 ]
 
@@ -165,34 +164,6 @@ def find_source(
     """
     source = look_up(name, check_tags(catalogs))
     return circle_region(source, _one_angle(theta, "theta").to_value("deg"))
-
-
-def position_of(position: SkyCoord | str) -> SkyCoord:
-    """Take a position, or look it up by the name of a source; see `find_source`.
-
-    Parameters
-    ----------
-    position : `~astropy.coordinates.SkyCoord` or str
-        One position or one name.
-
-    Returns
-    -------
-    position : `~astropy.coordinates.SkyCoord`
-        Position.
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    """
-    if isinstance(position, str):
-        return find_source(position).center
-    if not isinstance(position, SkyCoord) or not position.isscalar:
-        raise TypeError(
-            f"position = {position!r}: must be one SkyCoord, or the name of a source "
-            "such as 'Crab'"
-        )
-    return position
 
 
 def known_sources(

@@ -18,7 +18,7 @@ from scipy.special import ndtr, stdtrit
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.figures import new_figure
-from gammapy_mimic.sources.known import position_of
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,

@@ -27,7 +27,7 @@ from regions import PointSkyRegion, SkyRegion
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.figures import new_figure
-from gammapy_mimic.sources.known import position_of
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     donor_of,

@@ -17,7 +17,7 @@ from scipy.linalg import helmert
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.figures import new_figure
-from gammapy_mimic.sources.known import position_of
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import donor_of, reduce_runs
 from gammapy_mimic.validation.shown import ShownResult

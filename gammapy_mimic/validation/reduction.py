@@ -13,7 +13,7 @@ from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
 
 from gammapy_mimic.data.compat import read_once
-from gammapy_mimic.sources.known import position_of
+from gammapy_mimic.sources.places import position_of
 
 __all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs", "stack_run"]
 
