@@ -105,11 +105,12 @@ class TestNotebooks:
         return lambda figure: set(formatter.format(figure)[0])
 
     def test_once(self, shown):
-        """The figure at the end of a cell is left to pyplot, which shows it."""
-        figure = new_figure((3, 2))
-        assert shown(figure) == set()
-        # negative control: of any other figure of pyplot there are two pictures
+        """What was shown is no longer among what pyplot shows at the end of a cell."""
+        assert "image/png" in shown(new_figure((3, 2)))
+        assert plt.get_fignums() == []
+        # negative control: any other figure of pyplot comes once more
         assert "image/png" in shown(plt.figure())
+        assert len(plt.get_fignums()) == 1
 
     def test_again_in_a_later_cell(self, shown):
         figure = new_figure((3, 2))

@@ -13,10 +13,9 @@ class _QuickLook(Figure):
     def _ipython_display_(self):
         import matplotlib.pyplot as plt
 
-        if not plt.fignum_exists(self.number):
-            # in a later cell: as any other figure
-            raise NotImplementedError
-        # at the end of the cell pyplot shows it
+        # it is shown now as any other figure, and not again at the end of the cell
+        plt.close(self)
+        raise NotImplementedError
 
 
 def new_figure(figsize: tuple[float, float], **kwargs: Any) -> Figure:
