@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -104,6 +105,7 @@ def write_report(
         figure.set_dpi(90)
         # savefig would draw it twice, for its layout
         FigureCanvasAgg(figure).print_png(content)
+        plt.close(figure)
         with atomic_write(figures / f"{name}.png", "wb") as file:
             file.write(content.getvalue())
         pictures[name] = _picture(content.getvalue(), caption)

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
 from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.figures import new_figure
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
@@ -26,6 +28,7 @@ from gammapy_mimic.validation.reduction import (
     map_geometry,
     reduce_run,
 )
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.statistics import MIN_PREDICTED
 from gammapy_mimic.validation.systematic_limits import systematic_limits
 
@@ -40,8 +43,8 @@ PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
 """Of the smallest circle; a model takes care of what pixels cut off, others do not."""
 
 
-@dataclass(frozen=True)
-class LocalSystematic:
+@dataclass(frozen=True, repr=False)
+class LocalSystematic(ShownResult):
     """Counts over prediction in circles, as a function of their radius.
 
     Attributes
@@ -92,14 +95,14 @@ class LocalSystematic:
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 
 
 def local_systematic(
     observations: Iterable[Observation],
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     radius: u.Quantity = RADII,
     energy_edges: u.Quantity = ENERGY_EDGES,
@@ -127,8 +130,8 @@ def local_systematic(
     observations : iterable of `~gammapy.data.Observation`
         Runs that should be empty at these places, such as all mimics of all sets. One
         at a time is held.
-    position : `~astropy.coordinates.SkyCoord`
-        Position of interest.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Position of interest, or the name of a source there.
     radius : `~astropy.coordinates.Angle`, optional
         Radii of the circles, one or more. Default is 0.1, 0.2, 0.3, 0.5, 0.7, 1 deg.
     energy_edges : `~astropy.units.Quantity`, optional
@@ -156,7 +159,8 @@ def local_systematic(
         If ``method`` is none of these, a radius is not positive, or a run has no
         background model and the method needs one.
     """
-    counts = LocalCounts(position, radius, energy_edges, method, offset_max)
+    place = position_of(position)
+    counts = LocalCounts(place, radius, energy_edges, method, offset_max)
     for observation in observations:
         observation = in_memory(observation)
         counts.add(donor_of(observation), counts.count_run(observation, exclusion))

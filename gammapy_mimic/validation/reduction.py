@@ -16,6 +16,7 @@ from gammapy.maps import Map, MapAxis, WcsGeom
 from gammapy.utils.interpolation import interpolation_scale
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.sources.places import position_of
 
 __all__ = [
     "ENERGY_EDGES",
@@ -176,7 +177,7 @@ def map_geometry(position, energy_edges=ENERGY_EDGES, width=WIDTH, binsz=PIXEL):
 
 def reduce_runs(
     observations: Iterable[Observation],
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     energy_edges: u.Quantity = ENERGY_EDGES,
     width: u.Quantity = WIDTH,
@@ -190,8 +191,8 @@ def reduce_runs(
     ----------
     observations : iterable of `~gammapy.data.Observation`
         Runs with background models, such as a mimic set. One at a time is held.
-    position : `~astropy.coordinates.SkyCoord`
-        Centre of the map, in the middle of a pixel.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Centre of the map, in the middle of a pixel, or the name of a source there.
     energy_edges : `~astropy.units.Quantity`, optional
         Edges of the energy bins. Default is 0.5, 0.8, 1.3, 2.1, 3.4, 20 TeV.
     width, binsz : `~astropy.coordinates.Angle`, optional
@@ -212,8 +213,10 @@ def reduce_runs(
     ------
     ValueError
         If a run has no background model.
+    TypeError
+        If the position is neither a `~astropy.coordinates.SkyCoord` nor a name.
     """
-    geom = map_geometry(position, energy_edges, width, binsz)
+    geom = map_geometry(position_of(position), energy_edges, width, binsz)
     stacked, mask = empty_stack(geom), exclusion_mask(geom, exclusion)
     for observation in observations:
         stack_run(stacked, reduce_run(observation, geom, offset_max=offset_max), mask)
