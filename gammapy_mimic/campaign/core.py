@@ -120,7 +120,7 @@ class MimicCampaign(CampaignAnalyses, Shown):
             The same mimics that `run` writes. Nothing is written.
         """
         inputs = self._inputs()
-        maker = self.config.mimic.maker()
+        maker = self.config.located().mimic.maker()
         # they are logged already
         maker.reported |= set(inputs.pairs.warnings)
         return maker.run_pairs(
@@ -226,7 +226,7 @@ class MimicCampaign(CampaignAnalyses, Shown):
         inputs = None if only is not None else matched(config, selected)
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
-            available_catalogs(settings.scramble.catalogs)
+            available_catalogs(config.mimic.scramble.catalogs)
         stores = {side: selection.store for side, selection in selected.items()}
         refuse_foreign(
             folder, self.config.file, stores=stores.values(), overwrite=overwrite

@@ -86,7 +86,8 @@ class CampaignWork:
         self._settings_text = config.mimic.model_dump_json(
             exclude={"outdir", "relative_to", "n_mimics", "match", "donors", "analyse"}
         )
-        self._source_files = source_files(config.mimic)
+        self._settings = config.located().mimic
+        self._source_files = source_files(self._settings)
         self._said = frozenset(inputs.pairs.warnings)
         self._kept = self._outdated = 0
         self.failed = []
@@ -161,7 +162,7 @@ class CampaignWork:
             donor=donor,
             part=part,
             mimic_set=mimic_set,
-            settings=self.config.mimic,
+            settings=self._settings,
             outdir=self.folder.path,
             fingerprint=fingerprint,
             inputs=checksums,

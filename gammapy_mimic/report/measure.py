@@ -95,7 +95,7 @@ class Campaign:
                     f"{path} has no {name}: give the folder (mimic.outdir) of a "
                     "campaign that gammapy-mimic run has finished"
                 )
-        config = MimicAnalysisConfig.read(path / "config.yaml")
+        config = MimicAnalysisConfig.read(path / "config.yaml").located()
         pairs = read_pairs(path / "pairs.ecsv")
         provenance = read_provenance(path / "provenance.yaml")
         sets, missing = _sets(path, pairs)
