@@ -7,7 +7,13 @@ from gammapy_mimic.config import MimicAnalysisConfig
 __all__ = ["compare_settings", "is_analysis", "is_settings_file", "settings_text"]
 
 # settings that change nothing in what is made
-_FREE = ("mimic.outdir", "mimic.analyse", "general.log", "general.n_jobs")
+_FREE = (
+    "mimic.outdir",
+    "mimic.analyse",
+    "mimic.acknowledgement",
+    "general.log",
+    "general.n_jobs",
+)
 
 
 def settings_text(config):

@@ -247,6 +247,8 @@ allow_other_telescope
         Whether event files are compressed.
     analyse : `~gammapy_mimic.config.AnalyseConfig`
         The analysis of each mimic set.
+    acknowledgement : str or None
+        Sentence of acknowledgement, for the report. It changes no mimic.
     """
 
     donors: DonorsConfig = DonorsConfig()
@@ -267,6 +269,7 @@ allow_other_telescope
     outdir: RawPath = Path("mimics")
     compress: StrictBool = False
     analyse: AnalyseConfig = AnalyseConfig()
+    acknowledgement: StrictStr | None = None
 
     def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the `~gammapy_mimic.DonorMatcher`.

@@ -81,6 +81,7 @@ mimic:
     random_state: 42
     outdir: mimics
     # compress: false
+    # acknowledgement: null     # sentence for the report
     # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """
 

@@ -300,19 +300,28 @@ class Part:
         """
         if self.is_whole:
             return target, donor
-        bad = BadTimes.from_mjd(self.bad_times)
-        gtis = [bad.good_gti(run.obs_id, run.gti) for run in (target, donor)]
+        span = None
         if self.times_s is not None:
-            begin, start, stop = (value * u.s for value in self.times_s)
-            gtis = [
-                good_slice(gtis[0], begin, begin + stop - start),
-                good_slice(gtis[1], start, stop),
-            ]
-        run = read_run(with_gti(target, gtis[0]))
+            begin, start, stop = self.times_s
+            span = begin, begin + stop - start
+        run = read_run(self._cut(target, span))
         header = {**run.header, "OBS_ID": self.obs_id}
         run = replace(run, obs_id=self.obs_id, header=header)
         target = to_observation(run, **compat.irfs(target))
-        return target, with_gti(donor, gtis[1])
+        return target, self.cut_donor(donor)
+
+    def cut_donor(self, donor):
+        """Cut the donor alone, see `cut`."""
+        if self.is_whole:
+            return donor
+        return self._cut(donor, None if self.times_s is None else self.times_s[1:])
+
+    def _cut(self, run, span_s):
+        """Run without its bad times, and only a part of its good time."""
+        gti = BadTimes.from_mjd(self.bad_times).good_gti(run.obs_id, run.gti)
+        if span_s is not None:
+            gti = good_slice(gti, *(value * u.s for value in span_s))
+        return with_gti(run, gti)
 
     def label(self, mimic):
         """Write into a mimic to which target it belongs (card MIM_TGT).

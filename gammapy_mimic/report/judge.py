@@ -183,6 +183,7 @@ class RegionJudge:
         self.offset_max = campaign.geometry["offset_max"]
         self.exclusion = campaign.sources()
         self.runs, self.observations = [], []
+        self.of_set = {}
 
     def add_set(self, mimics, stacked):
         """Measure on a mimic set, see `MapJudge.add_set`."""
@@ -194,6 +195,9 @@ class RegionJudge:
 
     def significance(self, number, stack):
         """Judge the stack of a mimic set, see `MapJudge.significance`."""
+        if len(stack):
+            counts = OnOffCounts.from_runs(stack, self.energy_edges)
+            self.of_set[number] = counts.table[0]
         return self._significance(stack)
 
     def add_target(self, targets):
@@ -203,6 +207,7 @@ class RegionJudge:
     def finish(self, found, compared):
         """Put the numbers into a measurement, see `MapJudge.finish`."""
         found.on_off = OnOffCounts.from_runs(vstack(self.runs), self.energy_edges)
+        found.on_off_of_set = self.of_set
         found.local = local_systematic(
             self.observations,
             self.region.center,

@@ -13,11 +13,9 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.table import vstack
 from gammapy.data import DataStore, Observation, Observations
 from gammapy.maps import Map, WcsGeom
-from gammapy.modeling.models import Models
 from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
-from gammapy_mimic.analysis.worker import position_of
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.records import checksum
@@ -30,7 +28,7 @@ from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
-from gammapy_mimic.report.place import place_of_interest
+from gammapy_mimic.report.place import Place, place_of_interest
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
@@ -120,9 +118,15 @@ class Campaign:
         return donors.store
 
     def donor(self, mimic: Observation) -> Observation:
-        """Open the donor of a mimic."""
-        obs_id = mimic.events.table.meta["MIM_DON"]
-        return read_once(self.donors.obs(obs_id, required_irf="all-optional"))
+        """Open the donor of a mimic: what of its good time was used."""
+        header = mimic.events.table.meta
+        donor_id = int(header["MIM_DON"])
+        donor = read_once(self.donors.obs(donor_id, required_irf="all-optional"))
+        # a pair of target and donor is in one set only
+        is_row = self.pairs["TARGET_OBS_ID"] == header.get("MIM_TGT", mimic.obs_id)
+        is_row &= np.ma.filled(self.pairs["DONOR_OBS_ID"] == donor_id, False)
+        row = int(np.flatnonzero(is_row & self.pairs.has_donor)[0])
+        return self.pairs.part(row).cut_donor(donor)
 
     def targets(self) -> Observations:
         """Open the targets themselves; to be used for an unblinded report only."""
@@ -132,13 +136,19 @@ class Campaign:
         return Observations([read_once(target) for target in targets])
 
     @cached_property
-    def place(self) -> tuple[SkyCoord, str]:
-        """Position of interest, and a sentence if it had to be chosen."""
-        named = position_of(self.config, Models())
+    def place(self) -> Place:
+        """Position of interest, and where it comes from."""
+        datasets = self.config.datasets
+        given = {"on_region": datasets.on_region, "skydir": datasets.geom.wcs.skydir}
+        configured = {
+            name: SkyCoord(it.lon, it.lat, frame=it.frame or "icrs").icrs
+            for name, it in given.items()
+            if it.lon is not None and it.lat is not None
+        }
         first = self.observations(next(iter(self.sets)))[0]
         target = first.meta.target
         return place_of_interest(
-            named,
+            configured,
             None if target is None else target.position,
             self.pointings,
             self.geometry["offset_max"],
@@ -151,7 +161,7 @@ class Campaign:
         Centre of on region or map of the analysis, or object of the targets, or middle
         of the pointings if the object is not in the field of view.
         """
-        return self.place[0]
+        return self.place.position
 
     @cached_property
     def pointings(self) -> SkyCoord:
@@ -166,6 +176,26 @@ class Campaign:
     def obs_ids(self, number: int) -> list[int]:
         """OBS_IDs of the mimics of a set, which are those of its targets."""
         return [int(it) for it in open_store(self.sets[number]).obs_table["OBS_ID"]]
+
+    def target_ids(self, number: int) -> dict[int, int]:
+        """OBS_ID of the target of each mimic of a set, by that of the mimic.
+
+        They differ for the further mimics of a target whose time several donors fill.
+        """
+        rows = self.rows(number)
+        there = set(self.obs_ids(number))
+        return {
+            int(mimic): int(target)
+            for mimic, target in rows["MIMIC_OBS_ID", "TARGET_OBS_ID"].iterrows()
+            if int(mimic) in there
+        }
+
+    def rows(self, number: int) -> PairTable:
+        """Pairs of a mimic set, with MIMIC_OBS_ID whether targets are filled or not."""
+        rows = self.pairs[(self.pairs["MIMIC_SET"] == number) & self.pairs.has_donor]
+        if "MIMIC_OBS_ID" not in rows.colnames:
+            rows["MIMIC_OBS_ID"] = rows["TARGET_OBS_ID"]
+        return rows
 
     def largest_offset(self) -> Angle:
         """Largest offset of the position from the pointing of a mimic, by the index."""
@@ -252,6 +282,8 @@ class Measurement:
         Significance distribution of each mimic set; empty without background model.
     on_off : `~gammapy_mimic.validation.OnOffCounts` or None
         On and off counts of all mimics; None with a background model.
+    on_off_of_set : dict
+        The same of the stack of each mimic set, a row for all energies together.
     largest : `~gammapy_mimic.validation.GlobalSignificance` or None
         Largest significance in the map of the targets; None if blinded.
     residuals : `~astropy.table.Table`
@@ -268,6 +300,7 @@ class Measurement:
     at_position: Any = None
     distributions: dict = field(default_factory=dict)
     on_off: OnOffCounts | None = None
+    on_off_of_set: dict = field(default_factory=dict)
     largest: GlobalSignificance | None = None
     residuals: Any = None
     checks: dict = field(default_factory=dict)
@@ -305,14 +338,19 @@ def measure(
     found = Measurement(campaign.position)
     # the quick part first: it fails early if donors cannot be read
     found.checks = _checks(campaign)
-    runs, left_out = common_runs([campaign.obs_ids(it) for it in campaign.sets])
+    target_ids = {number: campaign.target_ids(number) for number in campaign.sets}
+    runs, left_out = common_runs([it.values() for it in target_ids.values()])
     judge = _judge(campaign, n_toys)
     energy_range = judge.energy_edges[[0, -1]]
     values, events, residuals, compared = [], [], [], []
     for place, number in enumerate(campaign.sets):
         mimics = campaign.observations(number)
         # a set that lacks some of the targets is measured, but not compared
-        stacked = campaign.obs_ids(number) if place in left_out else runs
+        stacked = {
+            mimic
+            for mimic, target in target_ids[number].items()
+            if place in left_out or target in runs
+        }
         with error_context(f"{campaign.sets[number]}"):
             stack = judge.add_set(mimics, stacked)
         value = judge.significance(number, stack)

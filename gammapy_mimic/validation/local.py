@@ -47,10 +47,11 @@ class LocalSystematic:
     ----------
     table : `~astropy.table.QTable`
         For each radius first a row for all energies together, then one for each
-        energy bin: RADIUS, ENERGY_MIN, ENERGY_MAX, N_RUNS, N_DONORS, MEAN of counts /
+        energy bin: RADIUS, ENERGY_MIN, ENERGY_MAX, N_RUNS, N_DONORS, PREDICTED counts
+        at the position itself (of a run that has it, on average), MEAN of counts /
         prediction and its error MEAN_ERR, the intrinsic SYSTEMATIC from place to place
         and donor to donor with its error SYSTEMATIC_ERR (68 %) and upper limit
-        SYSTEMATIC_UL (95 %). NaN for fewer than two donors.
+        SYSTEMATIC_UL (95 %). These are NaN for fewer than two donors.
     method : str
         Where the prediction comes from.
     """
@@ -74,19 +75,42 @@ class LocalSystematic:
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
-            Axes.
+            Axes. A systematic that is not seen is drawn as its upper limit.
         """
         ax = plt.gca() if ax is None else ax
         rows = self.first_rows()
         x = rows["RADIUS"].to_value("deg")
-        values, error = 100 * rows["SYSTEMATIC"], 100 * rows["SYSTEMATIC_ERR"]
-        ax.errorbar(x, values, error, fmt="o", label=f"systematic ({self.method})")
-        limit = 100 * rows["SYSTEMATIC_UL"]
-        ax.plot(x, limit, "v", color="gray", label="upper limit (95 %)")
-        ax.set_ylim(bottom=0)
+        values, error = rows["SYSTEMATIC"], rows["SYSTEMATIC_ERR"]
+        is_seen = values > error
+        if is_seen.any():
+            ax.errorbar(
+                *(x[is_seen], 100 * values[is_seen], 100 * error[is_seen]),
+                fmt="o",
+                capsize=3,
+                label="systematic of a run",
+            )
+        limit = 100 * rows["SYSTEMATIC_UL"][~is_seen]
+        if np.isfinite(limit).any():
+            ax.errorbar(
+                *(x[~is_seen], limit, 0.3 * limit),
+                fmt="_",
+                uplims=True,
+                color="C1",
+                label="not seen: 95 % upper limit",
+            )
+        ax.plot(
+            *(x, 100 / np.sqrt(rows["PREDICTED"]), "k--"),
+            label="Poisson error of the counts of a run",
+        )
+        ax.set_yscale("log")
+        for axis in ("major", "minor"):
+            getattr(ax.yaxis, f"set_{axis}_formatter")("{x:.3g}")
         ax.set_xlabel("Radius of the circle [deg]")
         ax.set_ylabel("Systematic of the background [%]")
-        ax.legend()
+        # beside the points, not upon them
+        ax.legend(
+            fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+        )
         return ax
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
@@ -263,6 +287,9 @@ class LocalCounts:
         ]
         n_runs = sum(map(len, kept))
         row = {"N_RUNS": n_runs, "N_DONORS": len(kept)}
+        # the position is the first of the places
+        here = [float(m[0]) for _, m, _ in values if len(m) and np.isfinite(m[0])]
+        row["PREDICTED"] = np.mean(here) if here else np.nan
         if len(kept) < 2:
             return row | dict.fromkeys(NUMBERS, np.nan)
         places = [np.concatenate(runs, axis=1) for runs in kept]
