@@ -98,8 +98,9 @@ def content(
     """
     match = match_summary(campaign)
     quoted = quote(campaign, found)
-    radius = campaign.config.datasets.on_region.radius or ON_RADIUS
-    head = headline(quoted["rows"], u.Quantity(radius).to_value("deg"))
+    own = campaign.config.datasets.on_region.radius
+    radius = ON_RADIUS if own is None else u.Quantity(own)
+    head = headline(quoted["rows"], radius.to_value("deg"))
     position = found.position.icrs
     systematic = found.systematic
     result = {
