@@ -55,8 +55,15 @@ def _print_findings(name, findings):
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
-def report(folder, unblind, overwrite):
-    """Write report.html on the campaign in DIR.
+@click.option(
+    "--template",
+    "templates",
+    metavar="DIR",
+    type=FOLDER,
+    help="Folder with Jinja templates in place of those of the package.",
+)
+def report(folder, unblind, overwrite, templates):
+    """Write report.html on the campaign in DIR, and report.json with its numbers.
 
     The report is blind: data of the targets at the position of interest are read
     only with --unblind.
@@ -64,7 +71,8 @@ def report(folder, unblind, overwrite):
     set_up()
     from gammapy_mimic.report import Campaign, write_report
 
-    path = call(write_report, folder, unblind=unblind, overwrite=overwrite)
+    options = {"unblind": unblind, "overwrite": overwrite, "templates": templates}
+    path = call(write_report, folder, **options)
     click.echo(f"Wrote {path}")
     missing = Campaign.read(folder).missing
     if missing:
