@@ -18,6 +18,7 @@ from gammapy_mimic.report.quote import (
     mimic_significance,
     quote,
 )
+from gammapy_mimic.report.words import plural
 from gammapy_mimic.validation import SignificanceDistribution
 
 __all__ = ["content", "plain"]
@@ -265,8 +266,8 @@ def _cautions(result):
         )
     if match["n_donors"] < _FEW_DONORS:
         yield (
-            f"Only {match['n_donors']} donors: how much they scatter is not well known "
-            f"(some {_FEW_DONORS} are wanted)."
+            f"Only {plural(match['n_donors'], 'donor')}: how much they scatter is not "
+            f"well known (some {_FEW_DONORS} are wanted)."
         )
     if match["n_relaxed"]:
         yield (

@@ -97,7 +97,9 @@ def method_table(
         "Alignment": _ALIGNMENT[mimic.alignment],
         "Times": f"those of the {mimic.time}"
         + (", shortened to the time of the target" if mimic.crop else ""),
-        "Background model": f"that of the {mimic.background}",
+        "Background model": f"that of the {mimic.background}"
+        if found.on_off is None
+        else "none",
         "Other response": f"effective area, energy dispersion and PSF of the "
         f"{mimic.irfs}",
         "Scrambling": _scrambling(mimic.scramble, found),
@@ -148,8 +150,11 @@ _ALIGNMENT = {
 def _runs(table, stacked):
     """Give number, livetime and thresholds of runs."""
     text = plural(len(table), "run")
-    livetime = np.nansum(np.asarray(table["LIVETIME"], dtype=float))
-    text += f" with a livetime of {hours(livetime)}" if livetime > 0 else ""
+    for name, word in (("LIVETIME", "livetime"), ("ONTIME", "time")):
+        seconds = np.nansum(np.asarray(table[name], dtype=float))
+        if seconds > 0:
+            text += f" with a {word} of {hours(seconds)}"
+            break
     text += _thresholds(table)
     if len(stacked) < len(table):
         names = ", ".join(str(it) for it in stacked)
