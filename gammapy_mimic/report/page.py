@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 _RESULTS = (
     *("report.html", "report.json", "systematic.ecsv", "local_systematic.ecsv"),
-    "figures",
+    "figures/systematic.png",
 )
+"""Files that a report replaces or removes."""
 
 PAGE = "report.html.j2"
 DPI = 90
