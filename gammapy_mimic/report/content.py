@@ -205,15 +205,16 @@ def _on_off(row):
 
 
 def _distribution(distribution: SignificanceDistribution):
-    """Row for all energies, with keys that are there without toys, too."""
-    row = distribution.table[0]
-    names = ["MEAN", "MEAN_ERR", "WIDTH", "WIDTH_ERR", "MEAN_CAL", "WIDTH_CAL"]
-    names += ["MAX", "MAX_P_VALUE"]
-    found = {
-        name.lower(): float(row[name]) if name in row.colnames else None
-        for name in names
-    }
-    return {**found, "energies": distribution.table}
+    """All energies together, and each of them."""
+    rows = [_distribution_row(row) for row in distribution.table]
+    return {**rows[0], "energies": rows}
+
+
+def _distribution_row(row):
+    """Row of the table, with keys that are there without toys, too."""
+    names = ["ENERGY_MIN", "ENERGY_MAX", "N_PIXELS", "MEAN", "MEAN_ERR"]
+    names += ["WIDTH", "WIDTH_ERR", "MEAN_CAL", "WIDTH_CAL", "MAX", "MAX_P_VALUE"]
+    return {it.lower(): row[it] if it in row.colnames else None for it in names}
 
 
 def _checks(campaign, found):

@@ -18,6 +18,7 @@ from scipy.special import ndtr, stdtrit
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.excess import RING
+from gammapy_mimic.validation.local_figure import plot_local
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
@@ -78,40 +79,7 @@ class LocalSystematic:
             Axes. A systematic that is not seen is drawn as its upper limit.
         """
         ax = plt.gca() if ax is None else ax
-        rows = self.first_rows()
-        x = rows["RADIUS"].to_value("deg")
-        values, error = rows["SYSTEMATIC"], rows["SYSTEMATIC_ERR"]
-        is_seen = values > error
-        if is_seen.any():
-            ax.errorbar(
-                *(x[is_seen], 100 * values[is_seen], 100 * error[is_seen]),
-                fmt="o",
-                capsize=3,
-                label="systematic of a run",
-            )
-        limit = 100 * rows["SYSTEMATIC_UL"][~is_seen]
-        if np.isfinite(limit).any():
-            ax.errorbar(
-                *(x[~is_seen], limit, 0.3 * limit),
-                fmt="_",
-                uplims=True,
-                color="C1",
-                label="not seen: 95 % upper limit",
-            )
-        ax.plot(
-            *(x, 100 / np.sqrt(rows["PREDICTED"]), "k--"),
-            label="Poisson error of the counts of a run",
-        )
-        ax.set_yscale("log")
-        for axis in ("major", "minor"):
-            getattr(ax.yaxis, f"set_{axis}_formatter")("{x:.3g}")
-        ax.set_xlabel("Radius of the circle [deg]")
-        ax.set_ylabel("Systematic of the background [%]")
-        # beside the points, not upon them
-        ax.legend(
-            fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
-        )
-        return ax
+        return plot_local(self.first_rows(), ax)
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
