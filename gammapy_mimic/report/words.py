@@ -45,8 +45,8 @@ def plus_minus(value: Any, error: Any = None, unit: str = "", digits: int = 3) -
     has_error = _is_known(error) and float(error) > 0
     scale = float(error) if has_error else abs(value)
     last = _magnitude(scale) - (1 if has_error else digits - 1) if scale else 0
-    power = _magnitude(value) if value else last + 1
     largest = max(abs(value), scale)
+    power = _magnitude(largest) if largest else 0
     factor = ""
     if largest and not _PLAIN[0] <= largest < _PLAIN[1]:
         value, scale, last = value / 10**power, scale / 10**power, last - power

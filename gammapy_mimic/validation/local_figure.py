@@ -26,10 +26,9 @@ def plot_local(rows, ax):
             color="C1",
             label="not seen: 95 % upper limit",
         )
-    ax.plot(
-        *(x, 100 / np.sqrt(rows["PREDICTED"]), "k--"),
-        label="Poisson error of the counts of a run",
-    )
+    predicted = np.where(rows["PREDICTED"] > 0, rows["PREDICTED"], np.nan)
+    label = "Poisson error of the counts of a run"
+    ax.plot(x, 100 / np.sqrt(predicted), "k--", label=label)
     ax.set_yscale("log")
     for axis in ("major", "minor"):
         getattr(ax.yaxis, f"set_{axis}_formatter")("{x:.3g}")
