@@ -9,7 +9,14 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from gammapy.data import DataStore
-from helpers.runs import FULL_ENCLOSURE, KINDS, irf_classes, write_file, write_raw
+from helpers.runs import (
+    FULL_ENCLOSURE,
+    KINDS,
+    irf_classes,
+    make_run,
+    write_file,
+    write_raw,
+)
 
 from gammapy_mimic import check_datastore, write_datastore
 from gammapy_mimic.checks.standard import (
@@ -826,3 +833,32 @@ def test_written_store_is_clean(kind, templates, tmp_path):
     observations = store.get_observations(required_irf="all-optional")
     write_datastore(observations, tmp_path / "out")
     assert found(tmp_path / "out") == []
+
+
+def test_processes_find_the_same(tmp_path):
+    """Also in the same order; each run in its own file, and with shared IRFs."""
+    for name in ("apart", "together"):
+        path = tmp_path / name
+        write_datastore([make_run(obs_id=i, n_events=20) for i in range(1, 6)], path)
+        for obs_id in (2, 4):
+            edit(
+                path / f"{obs_id}.fits",
+                "EVENTS",
+                lambda hdu: hdu.header.pop("TELESCOP"),
+            )
+        if name == "together":
+            share_irfs(path)
+        one, two = (check_datastore(path, n_jobs=n_jobs) for n_jobs in (1, 2))
+        assert one.pformat(max_lines=-1) == two.pformat(max_lines=-1)
+        assert one.meta == two.meta
+        assert set(one["OBS_ID"]) >= {2, 4}
+
+
+def share_irfs(path):
+    """Let the index name the IRFs of the first run for all runs."""
+
+    def change(hdu):
+        is_irf = np.isin(hdu.data["HDU_TYPE"], ("events", "gti"), invert=True)
+        hdu.data["FILE_NAME"][is_irf] = hdu.data["FILE_NAME"][0]
+
+    edit(path / HDU_INDEX, "HDU_INDEX", change)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import AltAz, SkyCoord
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.time import Time
 from gammapy.data import EventList, Observations
 from helpers import runs as constructed
@@ -20,8 +20,10 @@ from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.matching import BadTimes, DonorMatcher, rate_chi2
 from gammapy_mimic.matching.good_time import good_slice, with_gti
 from gammapy_mimic.matching.slices import Tracks
+from gammapy_mimic.matching.tables import donor_shares
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.sources.stars import bright_stars, star_regions
+from gammapy_mimic.validation import BackgroundSystematic
 
 ANY = dict.fromkeys(("airmass", "azimuth", "ontime", "muon_efficiency", "n_tels"))
 
@@ -342,7 +344,8 @@ def test_tracks_are_those_of_the_sky():
     assert_allclose(airmass[[0, 2]], 1 / np.sin(truth.alt.rad), rtol=1e-3)
 
 
-def test_the_slice_with_the_same_track_is_taken():
+@pytest.mark.parametrize("option", ["fill", "crop"])
+def test_the_slice_with_the_same_track_is_taken(option):
     """A donor of twice the length on the very track of the target, 600 s later."""
     target = store(run(1, 45, 90))
     position = target.obs_table["RA_PNT", "DEC_PNT"][0]
@@ -354,7 +357,7 @@ def test_the_slice_with_the_same_track_is_taken():
     donor.obs_table["TSTOP"] = start + 2.5 * ONTIME
     donor.obs_table["RA_PNT"] = position["RA_PNT"]
     donor.obs_table["DEC_PNT"] = position["DEC_PNT"]
-    matcher = DonorMatcher(fill=True, airmass=1, azimuth=180 * u.deg)
+    matcher = DonorMatcher(**{option: True}, airmass=1, azimuth=180 * u.deg)
     pairs = matcher.run(target, donor)
     assert_allclose([pairs["START"][0], pairs["STOP"][0]], [600, 600 + ONTIME], atol=1)
 
@@ -456,7 +459,7 @@ def test_good_slice_counts_good_time_only():
         with_gti(observation, good_slice(gti, total * u.s, 2 * total * u.s))
 
 
-def test_mimics_of_slices():
+def test_mimics_of_slices(caplog):
     target = constructed.make_run(obs_id=7)
     donors = Observations([constructed.make_run(obs_id=i) for i in (10, 11)])
     total = target.observation_time_duration.to_value("s")
@@ -468,7 +471,11 @@ def test_mimics_of_slices():
     pairs = matcher.run(Observations([target]), halves)
     mimics = MimicMaker(random_state=1).run_pairs(Observations([target]), halves, pairs)
     assert [it.obs_id for it in mimics] == [7, 701]
+    # the cards of a part are its own: nothing contradicts the good time
+    assert "ONTIME" not in caplog.text
     for mimic in mimics:
+        seconds = mimic.gti.time_sum.to_value("s")
+        assert_allclose(mimic.events.table.meta["ONTIME"], seconds, rtol=1e-9)
         assert mimic.events.table.meta["MIM_TGT"] == 7
         assert mimic.events.table.meta["OBS_ID"] == mimic.obs_id
     assert_allclose(sum(it.gti.time_sum.to_value("s") for it in mimics), total)
@@ -477,6 +484,87 @@ def test_mimics_of_slices():
     on, off = pairs.to_observations(Observations([target]), halves)
     assert [it.obs_id for it in on] == [7, 701]
     assert len(off) == 2
+
+
+def slices_of_one_donor(*spans):
+    """Pairs of as many targets with slices of donor 10."""
+    whole = DonorMatcher(fill=True, reuse=2).run(store(run(1)), store(run(10)))
+    pairs = vstack([whole[:1]] * len(spans))
+    pairs["START"], pairs["STOP"] = np.transpose(spans)
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("spans", "share"),
+    [
+        ([(0, 1000), (0, 1000)], 1),
+        ([(0, 1000), (1000, 2000)], 1 / 2),
+        ([(0, 1000), (500, 1500)], 3 / 4),
+        ([(0, 1000), (0, 500), (500, 1000)], 2 / 3),
+    ],
+)
+def test_in_how_many_mimics_an_event_is(spans, share):
+    assert_allclose(donor_shares(slices_of_one_donor(*spans))[10], share)
+
+
+def test_poisson_part_of_slices():
+    # 200 donors, of which three mimics have two thirds each: the same events twice
+    rng, n_donors = np.random.default_rng(1), 200
+    thirds = rng.poisson(100, (n_donors, 3))
+    counts = (thirds.sum(axis=1, keepdims=True) - thirds).reshape(-1, 1)
+    donors = np.repeat(np.arange(n_donors), 3)
+    options = {"energy_edges": [1, 10] * u.TeV}
+    predicted = np.full(counts.shape, 200.0)
+    by_default, right = (
+        BackgroundSystematic.from_counts(counts, predicted, donors, **options, **more)
+        for more in ({}, {"shared": np.full(len(donors), 2 / 3)})
+    )
+    # of 300 counts, not 200; the scatter itself is known to 5 %
+    assert_allclose(right.table["POISSON"][0], 1 / np.sqrt(300), rtol=0.01)
+    assert_allclose(right.table["RMS"][0], 1 / np.sqrt(300), rtol=0.15)
+    assert_allclose(by_default.table["POISSON"][0], 1 / np.sqrt(200), rtol=0.01)
+
+
+def test_cropped_mimic_is_the_slice_that_fits():
+    donors = Observations([constructed.make_run(obs_id=10)])
+    whole = constructed.make_run(obs_id=7)
+    third = whole.gti.time_sum / 3
+    # the last third of a run that is like the donor
+    last = with_gti(whole, good_slice(whole.gti, 2 * third, 3 * third))
+    targets = Observations([last])
+    pairs = DonorMatcher(crop=True, **ANY).run(targets, donors)
+    start = (2 * third).to_value("s")
+    assert_allclose(pairs["START"][0], start, atol=1)
+    mimic = MimicMaker(crop=True).run_pairs(targets, donors, pairs)[0]
+    assert_allclose(mimic.gti.time_sum.to_value("s"), third.to_value("s"))
+    assert mimic.obs_id == 7
+    donor = donors[0].events
+    elapsed = (donor.time - donors[0].gti.time_start[0]).to_value("s")
+    assert len(mimic.events.table) == np.count_nonzero(elapsed >= pairs["START"][0])
+    # the maker alone takes the first part
+    alone = MimicMaker(crop=True).run(last, donors[0])
+    first = np.count_nonzero(elapsed < third.to_value("s"))
+    assert len(alone.events.table) == first != len(mimic.events.table)
+
+
+def test_rates_of_the_index_are_warned_of():
+    targets, donors = store(run(1)), store(run(10))
+    pairs = DonorMatcher(rate_proxy="index").run(targets, donors)
+    assert any("not blind" in text for text in pairs.warnings)
+    del donors.obs_table["EVENT_COUNT"]
+    pairs = DonorMatcher(rate_proxy="index").run(targets, donors)
+    assert not any("not blind" in text for text in pairs.warnings)
+
+
+def test_matcher_and_pairs_are_shown():
+    matcher = DonorMatcher(azimuth=30 * u.deg, relax=["airmass"], n_mimics=2)
+    assert "azimuth 30 deg, ontime 10 %, muon_efficiency" in repr(matcher)
+    assert repr(matcher).splitlines()[1] == "  mimic sets : 2"
+    assert matcher._repr_html_().startswith("<pre>DonorMatcher\n")
+    pairs = matcher.run(store(run(1)), store(run(10)))
+    shown = pairs._repr_html_()
+    assert "1 of 1 targets have a donor (2 mimic sets, 1 possible donors)" in shown
+    assert "<table" in shown
 
 
 # --- what is said --------------------------------------------------------------------

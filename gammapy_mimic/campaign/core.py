@@ -15,7 +15,12 @@ from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import check_main_is_guarded
 from gammapy_mimic.campaign.provenance import write_provenance
-from gammapy_mimic.campaign.rematch import choose_pairs
+from gammapy_mimic.campaign.rematch import (
+    choose_pairs,
+    known_pairs,
+    note_inputs,
+    pairs_fingerprint,
+)
 from gammapy_mimic.campaign.result import CampaignResult
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.work import CampaignInputs, CampaignWork
@@ -23,6 +28,7 @@ from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.gadf import HDU_INDEX
+from gammapy_mimic.io.shown import Shown
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.sources.known import available_catalogs
 
@@ -33,7 +39,7 @@ log = logging.getLogger(__name__)
 _BACKENDS = ("multiprocessing", "ray")
 
 
-class MimicCampaign(CampaignAnalyses):
+class MimicCampaign(CampaignAnalyses, Shown):
     """Mimic data sets of a list of targets.
 
     For each mimic set there is a folder with a data store and a gammapy
@@ -85,6 +91,18 @@ class MimicCampaign(CampaignAnalyses):
         campaign = cls(MimicAnalysisConfig.read(path))
         campaign._source = Path(path).absolute()
         return campaign
+
+    def _shown(self):
+        mimic, ids = self.config.mimic, self.config.observations.obs_ids
+        donors = mimic.donors.model_dump(exclude_defaults=True)
+        return {
+            "file": self._source,
+            "targets": f"{len(ids)} runs"
+            if ids
+            else self.config.observations.datastore,
+            "donors": ", ".join(f"{name}: {it}" for name, it in donors.items()),
+            "outdir": mimic.outdir,
+        }
 
     def match(self) -> PairTable:
         """Find donors for the targets.
@@ -151,10 +169,15 @@ class MimicCampaign(CampaignAnalyses):
             )
         return None if other else store
 
-    def _inputs(self):
+    def _inputs(self, folder=None):
+        """Find runs and pairs: of a folder, if they were matched from the same."""
         settings = self.config.mimic
         targets = select_targets(self.config.observations)
         donors = select_donors(settings.donors, self.config.observations)
+        stores = {"targets": targets.store, "donors": donors.store}
+        fingerprint = pairs_fingerprint(self.config, stores)
+        if folder is not None and (pairs := known_pairs(folder, fingerprint)):
+            return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
         pairs = self.config.matcher().run(targets.store, donors.store, skip_broken=True)
         for side, selection in (("targets", targets), ("donors", donors)):
             pairs.meta["notes"] += [
@@ -162,7 +185,7 @@ class MimicCampaign(CampaignAnalyses):
                 for obs_id, why in selection.incomplete.items()
             ]
         pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
-        return CampaignInputs(targets.store, donors.store, pairs)
+        return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
 
     def run(
         self,
@@ -222,7 +245,8 @@ class MimicCampaign(CampaignAnalyses):
         settings = self.config.mimic
         path = expand(settings.outdir, "mimic.outdir")
         folder = CampaignFolder(path, compress=settings.compress)
-        inputs = self._inputs()
+        # sets that are made at the same time are matched once, see below
+        inputs = None if only is not None else self._inputs()
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
@@ -234,12 +258,13 @@ class MimicCampaign(CampaignAnalyses):
             folder.lock(only),
             interrupts_between_mimics(parallel_backend) as interrupts,
         ):
-            folder.prepare(self.config, overwrite=overwrite, only=only)
-            with folder.clean_on_error(only):
+            with folder.pairs_lock(only):
+                inputs = inputs or self._inputs(folder)
+                folder.prepare(self.config, overwrite=overwrite, only=only)
                 all_again = rematch or (overwrite and only is None)
-                pairs = choose_pairs(folder, inputs.pairs, rematch=all_again)
-                inputs = replace(inputs, pairs=pairs)
-                _write_pairs(folder, pairs)
+                with folder.clean_on_error(only):
+                    inputs = _settled(folder, inputs, all_again)
+            with folder.clean_on_error(only):
                 sets = range(settings.n_mimics) if only is None else [only]
                 work = CampaignWork(self.config, folder, inputs, sets)
                 work.run(n_jobs, parallel_backend, interrupts)
@@ -267,6 +292,15 @@ class MimicCampaign(CampaignAnalyses):
         number = self.config.mimic.n_mimics
         if only is not None and (isinstance(only, bool) or only not in range(number)):
             raise ValueError(f"only = {only!r}: must be a set from 0 to {number - 1}")
+
+
+def _settled(folder, inputs, all_again):
+    """Give the inputs with the pairs that are to be made, which are written."""
+    pairs = choose_pairs(folder, inputs.pairs, rematch=all_again)
+    _write_pairs(folder, pairs)
+    if pairs is inputs.pairs:
+        note_inputs(folder, inputs.fingerprint)
+    return replace(inputs, pairs=pairs)
 
 
 def _write_pairs(folder, pairs):

@@ -9,7 +9,7 @@ only with it. Files without a record are somebody else's, and stay as they are.
 
 import logging
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from gammapy_mimic.campaign.locks import file_lock
 from gammapy_mimic.campaign.mimic_files import MimicFiles
@@ -67,6 +67,12 @@ class CampaignFolder(MimicFiles):
     def provenance_lock(self):
         """Lock for what several processes of a campaign write."""
         return self._locked("lock_provenance", patience_s=600)
+
+    def pairs_lock(self, only):
+        """Lock in which the first of several sets is matched, for all of them."""
+        if only is None:
+            return nullcontext()
+        return self._locked("lock_pairs", patience_s=3600)
 
     def _locked(self, name, **options):
         message = (

@@ -1,13 +1,20 @@
 """The pairs of a campaign: those that are there are kept until somebody asks."""
 
+import hashlib
+import json
 import logging
+from pathlib import Path
 
 import numpy as np
 
+from gammapy_mimic.campaign.inputs import other_files, source_files
 from gammapy_mimic.campaign.reading import read_pairs
-from gammapy_mimic.config import ConfigError
+from gammapy_mimic.campaign.records import checksum, read_record, write_record
+from gammapy_mimic.campaign.versions import program_version
+from gammapy_mimic.config import ConfigError, expand
+from gammapy_mimic.matching import DonorMatcher
 
-__all__ = ["choose_pairs"]
+__all__ = ["choose_pairs", "known_pairs", "note_inputs", "pairs_fingerprint"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +71,89 @@ def choose_pairs(folder, found, *, rematch=False):
         shown,
     )
     return kept
+
+
+def pairs_fingerprint(config, stores):
+    """Fingerprint of all that pairs are matched from.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig`
+        Configuration.
+    stores : dict of str to `~gammapy.data.DataStore`
+        Selected targets and donors.
+
+    Returns
+    -------
+    fingerprint : str
+        Of settings, program, index tables, catalogs, and of size and time of the files
+        of the runs.
+    """
+    settings = config.to_dict()
+    for key in ("outdir", "analyse", "random_state", "compress"):
+        settings["mimic"].pop(key, None)
+    described = [program_version(), settings, source_files(config.mimic)]
+    described.append(other_files(config))
+    bad_times = config.mimic.donors.bad_times
+    if bad_times is not None:
+        described.append(checksum(expand(bad_times, "mimic.donors.bad_times")))
+    for store in stores.values():
+        described += map(checksum, store.hdu_table.meta["INDEX_FILES"])
+        described.append([int(it) for it in store.obs_table["OBS_ID"]])
+        described.append(sorted(_file_states(store)))
+    text = json.dumps(described, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_states(store):
+    """Name, size and time of change of the files of the runs of a store."""
+    hdus, base = store.hdu_table, store.hdu_table.base_dir
+    is_used = np.isin(hdus["OBS_ID"], store.obs_table["OBS_ID"])
+    for name in {(str(a), str(b)) for a, b in hdus["FILE_DIR", "FILE_NAME"][is_used]}:
+        path = Path(base, *name)
+        if path.is_file():
+            state = path.stat()
+            yield str(path), state.st_size, state.st_mtime_ns
+
+
+def known_pairs(folder, fingerprint):
+    """Read the pairs of a folder, if they were matched from the same.
+
+    Parameters
+    ----------
+    folder : `~gammapy_mimic.campaign.folder.CampaignFolder`
+        Folder of the campaign.
+    fingerprint : str
+        As of `pairs_fingerprint`.
+
+    Returns
+    -------
+    pairs : `~gammapy_mimic.matching.PairTable` or None
+        Pairs, whose warnings are logged; None if they have to be matched.
+    """
+    path, record = folder.path / "pairs.ecsv", read_record(_note(folder))
+    is_known = record is not None and record["fingerprint"] == fingerprint
+    if not is_known or not path.is_file() or checksum(path) != record["sha256"]:
+        return None
+    pairs = read_pairs(path)
+    log.info("%s is taken: it was matched from the same", path)
+    for text in pairs.warnings:
+        logging.getLogger(DonorMatcher.__module__).warning(text)
+    return pairs
+
+
+def note_inputs(folder, fingerprint):
+    """Note from what the pairs that were just written were matched."""
+    record = {
+        "fingerprint": fingerprint,
+        "sha256": checksum(folder.path / "pairs.ecsv"),
+    }
+    if read_record(_note(folder)) != record:
+        write_record(_note(folder), record)
+
+
+def _note(folder):
+    return folder.state / "pairs_inputs.json"
 
 
 def _changes(old, new):

@@ -49,28 +49,33 @@ def select_targets(settings):
     if settings.obs_ids and settings.obs_file is not None:
         raise ConfigError([f"{key}: give obs_ids or obs_file, not both"])
     table = store.obs_table
+    left = {"in the store": len(table)}
     named = _listed(settings, key)
     if named is not None:
         table = _by_id(table, named, key)
+        left["named"] = len(table)
     if settings.obs_cone.lon is not None:
         cone = settings.obs_cone.model_dump()
         table = table.select_observations(
             {"type": "sky_circle", "border": "0 deg", **cone}
         )
+        left["after obs_cone"] = len(table)
     table, missing = _without_missing(table, store)
+    left["with a file"] = len(table)
     ids = [int(obs_id) for obs_id in table["OBS_ID"]]
     with no_bars():
         observations = store.get_observations(ids, required_irf=settings.required_irf)
     complete = {int(obs_id) for obs_id in observations.ids}
+    left["after required_irf"] = len(complete)
     incomplete = _incomplete(ids, complete, settings)
-    left_out = missing | ({} if named is None else incomplete)
     if settings.obs_time.start is not None:
         interval = [settings.obs_time.start, settings.obs_time.stop]
         observations = observations.select_time([interval])
-    left = {int(obs_id) for obs_id in observations.ids}
-    mask = [obs_id in left for obs_id in ids]
-    selected = _selected(store, table, mask, key, missing | incomplete)
-    return Selection(selected, left_out)
+    used = {int(obs_id) for obs_id in observations.ids}
+    left["after obs_time"] = len(used)
+    mask = np.array([obs_id in used for obs_id in ids], dtype=bool)
+    selected = _selected(store, table[mask], key, left, missing | incomplete)
+    return Selection(selected, missing | ({} if named is None else incomplete))
 
 
 def select_donors(settings, observations):
@@ -107,15 +112,18 @@ def select_donors(settings, observations):
     else:
         store = _open(settings.datastore, f"{key}.datastore")
     table = store.obs_table
+    left = {"in the store": len(table)}
     ids = _listed(settings, key)
     if ids is not None:
         table = _by_id(table, ids, key)
+        left["named"] = len(table)
     mask = np.ones(len(table), dtype=bool)
     for name, value in settings.where.items():
         mask &= _matches(table, name, value)
+        left[f"after where: {name} = {value!r}"] = int(mask.sum())
     table, missing = _without_missing(table[mask], store)
-    selected = _selected(store, table, [True] * len(table), key, missing)
-    return Selection(selected, missing)
+    left["with a file"] = len(table)
+    return Selection(_selected(store, table, key, left, missing), missing)
 
 
 def _open(paths, key):
@@ -252,11 +260,12 @@ def _text(item):
     return text.strip()
 
 
-def _selected(store, table, mask, key, left_out):
-    table = table[np.asarray(mask, dtype=bool)]
+def _selected(store, table, key, left, left_out):
+    """Store with some of its runs; ``left`` says how many each step has left."""
     if not len(table):
+        steps = ", ".join(f"{number} {step}" for step, number in left.items())
         why = [f"; run {obs_id}: {text}" for obs_id, text in left_out.items()][:1]
-        raise ConfigError(
-            [f"{key}: no run of {store.hdu_table.base_dir} is left{''.join(why)}"]
-        )
+        text = f"{key}: no run of {store.hdu_table.base_dir} is left: {steps}"
+        text += "".join(why)
+        raise ConfigError([text])
     return DataStore(hdu_table=store.hdu_table, obs_table=table)

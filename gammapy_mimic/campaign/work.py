@@ -45,6 +45,8 @@ class CampaignInputs:
     targets: DataStore
     donors: DataStore
     pairs: PairTable
+    fingerprint: str
+    """Fingerprint of what the pairs were matched from."""
 
 
 class CampaignWork:

@@ -32,8 +32,8 @@ def warning(key: str, message: str) -> Finding:
 class Report:
     """Collects findings with the place where they were made."""
 
-    def __init__(self) -> None:
-        self._rows: list[tuple] = []
+    def __init__(self, rows: Iterable[tuple] = ()) -> None:
+        self.rows: list[tuple] = list(rows)
 
     def add(
         self,
@@ -45,15 +45,19 @@ class Report:
     ) -> None:
         """Add findings that belong to a run, a file and an HDU."""
         for finding in findings:
-            self._rows.append((obs_id, file, hdu, *finding))
+            self.rows.append((obs_id, file, hdu, *finding))
 
     def of_run(self, obs_id: int) -> list[Finding]:
         """All findings that belong to a run."""
-        return [Finding(*row[3:]) for row in self._rows if row[0] == obs_id]
+        return [Finding(*row[3:]) for row in self.rows_of(obs_id)]
+
+    def rows_of(self, obs_id: int) -> list[tuple]:
+        """Give the findings that belong to a run, with their places."""
+        return [row for row in self.rows if row[0] == obs_id]
 
     def table(self, **meta: Any) -> Table:
         """All findings as a table, in the order in which they were added."""
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(COLUMNS)
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(COLUMNS)
         table = Table(meta=meta)
         table["OBS_ID"] = MaskedColumn(
             [0 if value is None else value for value in columns[0]],

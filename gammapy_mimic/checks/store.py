@@ -5,8 +5,8 @@ import hashlib
 import io
 import os
 import warnings
-import zlib
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from gammapy_mimic.checks.indices import (
     first_table,
     table_rows,
 )
+from gammapy_mimic.checks.parts import READ_ERRORS, split_runs
 from gammapy_mimic.checks.standard import CLASSES_OF_TYPE, HDU_INDEX_COLUMNS
 from gammapy_mimic.checks.trust import check_trust
 from gammapy_mimic.io.arguments import PathLike
@@ -47,29 +48,12 @@ from gammapy_mimic.io.gadf import HDU_INDEX, OBS_INDEX
 
 __all__ = ["check_datastore"]
 
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    zlib.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    AssertionError,
-    UnboundLocalError,
-    OverflowError,
-    MemoryError,
-    fits.VerifyError,
-)
-"""Errors that astropy and the decompressor raise on broken files."""
-
 _TYPE_OF_CLASS = {
     name: kind for kind, names in CLASSES_OF_TYPE.items() for name in names
 }
 
 
-def check_datastore(path: PathLike) -> Table:
+def check_datastore(path: PathLike, *, n_jobs: int = 1) -> Table:
     """Check a DL3 data store against GADF 0.3 and the needs of gammapy.
 
     Looks at both index tables and at every HDU that they name: mandatory keywords
@@ -82,6 +66,9 @@ def check_datastore(path: PathLike) -> Table:
     ----------
     path : str or `~pathlib.Path`
         Folder that holds ``hdu-index.fits.gz`` and ``obs-index.fits.gz``.
+    n_jobs : int, optional
+        Number of processes; runs that share a file are checked in the same one.
+        Default is 1.
 
     Returns
     -------
@@ -110,7 +97,7 @@ def check_datastore(path: PathLike) -> Table:
         raise FileNotFoundError(
             f"path = {str(folder)!r} has no {HDU_INDEX}: give a data store's folder"
         )
-    return _StoreCheck(folder).run()
+    return _StoreCheck(folder).run(n_jobs)
 
 
 class _StoreCheck:
@@ -127,7 +114,7 @@ class _StoreCheck:
         self.unreadable = set()
         self.n_mirrored = 0
 
-    def run(self):
+    def run(self, n_jobs=1):
         """Run all checks and return the table of findings."""
         hdu_rows = self._read_hdu_index()
         self._read_obs_index()
@@ -135,8 +122,17 @@ class _StoreCheck:
         for row in hdu_rows:
             runs[row["OBS_ID"]].append(row)
         self._compare_indices(runs)
-        for obs_id, rows in runs.items():
-            self._check_run(obs_id, rows)
+        parts = split_runs(runs, 4 * n_jobs, _file) if runs and n_jobs > 1 else [runs]
+        if len(parts) > 1:
+            with ProcessPoolExecutor(n_jobs) as pool:
+                found = list(pool.map(self.check_part, parts))
+        else:
+            found = map(self.check_part, parts)
+        found = {obs_id: it for part in found for obs_id, it in part.items()}
+        for obs_id in runs:
+            rows, mirrored = found[obs_id]
+            self.report.rows += rows
+            self.n_mirrored += mirrored
         files = {_file(row) for row in hdu_rows}
         if hdu_rows:
             self._find_unmentioned(files)
@@ -220,7 +216,19 @@ class _StoreCheck:
 
     # runs
 
+    def check_part(self, runs):
+        """Give rows of the report, and whether gammapy mirrors it, for each run."""
+        found, known = {}, self.report
+        for obs_id, rows in runs.items():
+            self.report = Report(known.rows_of(obs_id))
+            number = len(self.report.rows)
+            mirrored = self._check_run(obs_id, rows)
+            found[obs_id] = self.report.rows[number:], mirrored
+        self.report = known
+        return found
+
     def _check_run(self, obs_id, rows):
+        """Check a run; give whether gammapy mirrors its background model."""
         by_file = defaultdict(list)
         for row in rows:
             by_file[_file(row)].append(row)
@@ -228,7 +236,6 @@ class _StoreCheck:
         for file, file_rows in by_file.items():
             for row, record in self._read_file(obs_id, file, file_rows):
                 records.setdefault(row["HDU_TYPE"], record)
-        self.n_mirrored += is_mirrored(records)
         for record, finding in check_run(obs_id, records):
             self.report.add([finding], obs_id=obs_id, file=record.file, hdu=record.name)
         events, row = records.get("events"), self.obs_rows.get(obs_id)
@@ -245,6 +252,7 @@ class _StoreCheck:
         # records are kept for runs that share an IRF: without what needs memory
         for record in records.values():
             record.times = record.gti = record.hdu = None
+        return is_mirrored(records)
 
     def _read_file(self, obs_id, file, rows):
         """Pairs of index row and record; reads and checks HDUs not seen so far."""

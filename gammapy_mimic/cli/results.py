@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from gammapy_mimic.cli.common import FOLDER, call, set_up
+from gammapy_mimic.cli.common import FOLDER, PROCESSES, call, set_up
 
 __all__ = ["check", "report"]
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
-def check(folder):
+@PROCESSES
+def check(folder, n_jobs):
     """Check the data store in DIR, or all those of a campaign, file by file."""
     set_up()
     from gammapy.utils.pbar import progress_bar
@@ -29,7 +30,7 @@ def check(folder):
         sets = [path]
     for store in progress_bar(sets, desc="Check"):
         try:
-            findings = check_datastore(store)
+            findings = check_datastore(store, n_jobs=n_jobs)
         except OSError as error:
             click.echo(f"FAIL {store}: {error}")
             failed += 1

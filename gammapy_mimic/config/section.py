@@ -294,6 +294,7 @@ allow_other_telescope
             )
             kwargs["sources"] = self.scramble.regions()
         kwargs |= {"n_mimics": self.n_mimics, "exclude": self.donors.exclude}
+        kwargs["crop"] = self.crop
         names = ("alignment", "background", "fov_alignment")
         kwargs["making"] = {name: getattr(self, name) for name in names}
         return self.match.matcher(location=self.location, **kwargs)

@@ -11,11 +11,14 @@ from astropy.time import Time
 from gammapy.data import GTI, Observation
 
 from gammapy_mimic.data import compat, read_run, to_observation
+from gammapy_mimic.data.keywords import LIVETIME_RTOL, TIME_TOLERANCE_S, keep_equal
 from gammapy_mimic.io.ecsv import read_ecsv
 
 __all__ = ["BadTimes", "Part", "good_slice", "with_gti"]
 
 _COLUMNS = ("OBS_ID", "START", "STOP")
+# cards of the whole run, which are worked out again where they are wanted
+_WHOLE_RUN = ("TSTART", "TSTOP", "TELAPSE")
 # modified Julian dates that a plain number can be (1932 to 2132)
 _MJD = (27_000, 100_000)
 
@@ -254,7 +257,20 @@ def _with_gti(run, gti):
         raise ValueError(f"run {run.obs_id}: no good time is left")
     ends = gti.time_start, gti.time_stop
     gti_s = np.array([(time - run.reference).to_value("s") for time in ends])
-    return replace(run, gti_s=gti_s)
+    return _with_own_times(replace(run, gti_s=gti_s))
+
+
+def _with_own_times(run):
+    """Part of a run without the times that its header gives for the whole run."""
+    good = {"ONTIME": run.ontime_s}
+    good["LIVETIME"] = run.ontime_s * (1 - run.deadtime_fraction)
+    given = {key: value for key, value in good.items() if key in run.header}
+    limits = {"ONTIME": TIME_TOLERANCE_S, "LIVETIME": LIVETIME_RTOL * run.ontime_s}
+    kept = keep_equal(given, run.header, limits)
+    if all(kept[key] == run.header[key] for key in given):
+        return run
+    header = {key: it for key, it in run.header.items() if key not in _WHOLE_RUN}
+    return replace(run, header=header | kept)
 
 
 @dataclass(frozen=True)

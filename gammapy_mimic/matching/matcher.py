@@ -1,6 +1,5 @@
 """`DonorMatcher`: which background run can stand in for which target."""
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord
-from astropy.table import Table
 from astropy.time import Time
 from gammapy.data import DataStore, Observation, Observations, ObservationTable
 
 from gammapy_mimic.io.arguments import check_flag
+from gammapy_mimic.io.shown import Shown
 from gammapy_mimic.matching.arguments import (
     energy_range,
     keep_away_circles,
@@ -26,17 +25,19 @@ from gammapy_mimic.matching.choose import choose
 from gammapy_mimic.matching.cuts import Cuts
 from gammapy_mimic.matching.features import (
     FEATURES,
-    MEASURED,
     make_columns,
     make_tolerances,
 )
 from gammapy_mimic.matching.good_time import BadTimes
-from gammapy_mimic.matching.measure import Measurement, energy_edges, field_rate
-from gammapy_mimic.matching.notes import horizon_warnings, left_out_notes
+from gammapy_mimic.matching.inputs import (
+    active_tolerances,
+    make_measurement,
+    read_side,
+)
+from gammapy_mimic.matching.notes import left_out_notes, tell
 from gammapy_mimic.matching.pairs import PairTable
 from gammapy_mimic.matching.rows import make_pairs
-from gammapy_mimic.matching.runs import add_source_distance, read_runs
-from gammapy_mimic.matching.warn import run_warnings, source_warnings
+from gammapy_mimic.matching.text import with_limit
 from gammapy_mimic.sky.location import parse_location
 from gammapy_mimic.sources.known import parse_sources
 
@@ -47,7 +48,26 @@ log = logging.getLogger(__name__)
 _THETA = 0.3 * u.deg
 
 
-class DonorMatcher:
+def _settings(self):
+    """Give what is shown of a matcher."""
+    known = {**FEATURES, **self.columns}
+    limits = {name: (known[name], it) for name, it in self.tolerances.items()}
+    energy = [it for it in (self.energy_min, self.energy_max) if it is not None]
+    return {
+        "mimic sets": self.n_mimics,
+        "tolerances": ", ".join(
+            f"{name} {with_limit(it, feature)}"
+            for name, (feature, it) in limits.items()
+            if feature.counts
+        ),
+        "relax": ", ".join(name for name, _ in self.relax),
+        "energies": " - ".join(f"{it:g}" for it in energy),
+        "fill": "yes" if self.fill else "",
+        "uses of a donor": self.reuse if self.reuse > 1 else "",
+    }
+
+
+class DonorMatcher(Shown):
     """Find donors that were taken under the conditions of the targets.
 
     Pairs of target and donor that differ by more than a tolerance are rejected. Of
@@ -91,17 +111,14 @@ class DonorMatcher:
         used where there are none. A callable takes an `~gammapy.data.Observation` and
         returns a rate. Default is None.
     position : `~astropy.coordinates.SkyCoord`, optional
-        Position of interest; no rate counts events within 0.3 deg of it. Default is
-        None.
+        Position of interest; no rate counts events within 0.3 deg of it.
     sources : see `~gammapy_mimic.sources.known.parse_sources`, optional
         Sources that no rate counts, besides bright ones. Default is None.
     catalogs : sequence of str, optional
-        Catalogs of sources that no rate counts and donors are warned of. Default is
-        the packaged table of bright sources.
+        Catalogs of sources that no rate counts and donors are warned of.
     scrambled : callable, optional
         Takes the pointing of a donor (SkyCoord) and gives the circles that will be
-        scrambled in it; donors are not warned of these. Default is None: nothing
-        is scrambled.
+        scrambled in it; donors are not warned of these. Default is None: nothing.
     fill : bool, optional
         Take several donors for a target until their good time is that of the target,
         and of longer donors the slice whose altitude and azimuth fit best. The
@@ -110,23 +127,22 @@ class DonorMatcher:
         How often a donor (with ``fill`` the same time of a donor) may be used in a
         set. The column SHARED says what part of a mimic is in others of its set.
         Default is 1.
+    crop : bool, optional
+        Take of longer donors the slice whose track fits best. Default is False.
     bad_times : str, `~pathlib.Path` or `~astropy.table.Table`, optional
         Times that do not count, see `~gammapy_mimic.matching.BadTimes`. Default is
         none.
     location : `~astropy.coordinates.EarthLocation`, str or dict, optional
-        Site of all runs, where index and headers are wrong; see
-        `~gammapy_mimic.MimicMaker`. Default is None.
+        Site of all runs, as for `~gammapy_mimic.MimicMaker`.
     epochs : `~astropy.time.Time`, optional
         Times at which the instrument changed. Donors must be of the target's epoch.
-        Default is None.
     keep_away : see `~gammapy_mimic.sources.known.parse_sources`, optional
-        Sources which donors must not have in their field: positions, circles, names
-        or a region file. Default is None.
+        Sources which donors must not have in their field.
     keep_away_distance : `~astropy.units.Quantity`, optional
         Least distance of a donor's pointing from the edge of these. Default is
         2.5 deg.
     exclude : sequence of int, optional
-        OBS_IDs that are not used as donors. Default is ().
+        OBS_IDs that are not used as donors.
     making : dict, optional
         Arguments ``alignment``, ``background`` and ``fov_alignment`` of the
         `~gammapy_mimic.MimicMaker`, if not its defaults: what is warned of.
@@ -193,6 +209,7 @@ class DonorMatcher:
         scrambled: Callable[[SkyCoord], Iterable[Any]] | None = None,
         fill: bool = False,
         reuse: int = 1,
+        crop: bool = False,
         bad_times: Any = None,
         location: EarthLocation | str | Mapping | None = None,
         epochs: Sequence[Any] | None = None,
@@ -208,7 +225,7 @@ class DonorMatcher:
         self.relax = relaxation(relax, self.tolerances, self.columns)
         self.n_mimics = positive_int("n_mimics", n_mimics)
         self.reuse = positive_int("reuse", reuse)
-        self.fill = check_flag("fill", fill)
+        self.fill, self.crop = check_flag("fill", fill), check_flag("crop", crop)
         self.balance = check_flag("balance", balance)
         if self.balance and (self.fill or self.reuse > 1):
             raise ValueError("balance = True: not possible with fill or reuse")
@@ -228,6 +245,8 @@ class DonorMatcher:
         self.keep_away, self.keep_away_distance = away
         self.exclude = [int(obs_id) for obs_id in sequence("exclude", exclude)]
         self.making = making_options(making or {})
+
+    _shown = _settings
 
     def run(
         self,
@@ -262,13 +281,15 @@ class DonorMatcher:
             time or site.
         """
         data = {"targets": targets, "donors": donors}
-        runs = {name: _read(self, it, name, skip_broken) for name, it in data.items()}
+        runs = {
+            name: read_side(self, it, name, skip_broken) for name, it in data.items()
+        }
         measured = {
-            name: _measurement(self, it, runs[name], skip_broken)
+            name: make_measurement(self, it, runs[name], skip_broken)
             for name, it in data.items()
         }
         can_measure = all(it.is_possible for it in measured.values())
-        tolerances = _active_tolerances(self, can_measure)
+        tolerances = active_tolerances(self, can_measure)
         features = {**FEATURES, **self.columns}
         cuts = Cuts(runs["targets"], runs["donors"], tolerances, features)
         wanted = {
@@ -290,110 +311,5 @@ class DonorMatcher:
             measured["donors"](np.unique(columns[columns >= 0]), rate=True)
         pairs = make_pairs(runs, cuts, evaluation, slices, self)
         pairs.meta["notes"] = left_out_notes(runs, tolerances, cuts.features)
-        _tell(self, pairs, runs, slices, measured)
+        tell(log, self, pairs, runs, slices, measured)
         return pairs
-
-
-def _active_tolerances(matcher, can_measure):
-    """Tolerances with those that arguments of their own stand for."""
-    extra = {}
-    if matcher.exclude:
-        extra["excluded"] = 1.0
-    if matcher.epochs is not None:
-        extra["epoch"] = 0.0
-    if matcher.keep_away:
-        extra["keep_away"] = matcher.keep_away_distance.deg
-    both = {**matcher.tolerances, **extra}
-    if not {"airmass", "azimuth"} & set(both):
-        both.pop("horizon", None)
-    if matcher.energy_min is None or not can_measure:
-        both.pop("effective_area", None)
-    if not can_measure:
-        both = {k: v for k, v in both.items() if k == "rate" or k not in MEASURED}
-    return {name: both[name] for name in (*FEATURES, *matcher.columns) if name in both}
-
-
-def _read(matcher, data, argument, skip_broken):
-    """Run table with all columns that the tolerances need."""
-    wanted = {
-        FEATURES[name].column for name in matcher.tolerances if name in FEATURES
-    } - {"RATE"}
-    has_files = not isinstance(data, Table) and (
-        not isinstance(data, DataStore) or len(data.hdu_table)
-    )
-    if matcher.rate_proxy == "index" or not has_files:
-        wanted.add("RATE")
-    if callable(matcher.rate_proxy) and isinstance(data, Table):
-        raise TypeError(
-            f"{argument}: an index table has no events for rate_proxy; "
-            "give the DataStore or Observations"
-        )
-    runs = read_runs(
-        data,
-        wanted,
-        argument=argument,
-        skip_broken=skip_broken,
-        columns=matcher.columns,
-        location=matcher.location,
-        bad_times=matcher.bad_times,
-    )
-    runs.meta["side"] = argument
-    runs["ALLOWED"] = (~np.isin(runs["OBS_ID"], matcher.exclude)).astype(float)
-    if matcher.epochs is not None:
-        runs["EPOCH"] = np.searchsorted(
-            np.sort(matcher.epochs.tt.mjd), runs["TIME"], side="right"
-        )
-    if matcher.keep_away:
-        centers = SkyCoord([region.center.icrs for region in matcher.keep_away])
-        radii = [region.radius.to_value("deg") for region in matcher.keep_away]
-        add_source_distance(runs, centers, radii)
-    return runs
-
-
-def _measurement(matcher, data, runs, skip_broken):
-    """Make what measures the runs of one side."""
-    proxy = matcher.rate_proxy
-    return Measurement(
-        data,
-        runs,
-        energy_edges(matcher.energy_min, matcher.energy_max),
-        proxy if callable(proxy) else field_rate(),
-        position=matcher.position,
-        catalogs=matcher.catalogs,
-        sources=matcher.sources,
-        bad_times=matcher.bad_times,
-        skip_broken=skip_broken,
-        find=functools.partial(
-            run_warnings,
-            side=runs.meta["side"],
-            location=matcher.location,
-            **matcher.making,
-        ),
-    )
-
-
-def _tell(matcher, pairs, runs, slices, measured):
-    """Log notes, and warnings of sources, runs and missing donors; keep the former."""
-    for note in pairs.meta["notes"]:
-        log.info(note)
-    lacks_energy = matcher.energy_min is None and "effective_area" in matcher.tolerances
-    if lacks_energy and all(it.is_possible for it in measured.values()):
-        pairs.meta["notes"].append("effective_area not compared: give energy_min")
-    texts = source_warnings(
-        runs, slices, catalogs=matcher.catalogs, scrambled=matcher.scrambled
-    )
-    for side in runs.values():
-        texts += [*horizon_warnings(side), *side.meta.get("unreadable", [])]
-    is_paired = slices["column"] >= 0
-    for side, name in (("targets", "row"), ("donors", "column")):
-        for row in np.unique(slices[name][is_paired]).tolist():
-            texts += measured[side].warnings.get(row, [])
-    # a run may be both target and donor
-    pairs.meta["warnings"] = list(dict.fromkeys(texts))
-    for text in pairs.meta["warnings"]:
-        log.warning(text)
-    if pairs.missing:
-        log.warning(
-            "%d of %d targets have no donor: %s; see rejected or summary()",
-            len(pairs.missing), len(runs["targets"]), pairs.missing,
-        )  # fmt: skip

@@ -128,6 +128,7 @@ class Measurement:
         if not self.is_possible or not wanted:
             return
         for row in rows:
+            self.runs.meta["is_measured"] = True
             missing = wanted - self._done.get(row, set())
             if not missing:
                 continue

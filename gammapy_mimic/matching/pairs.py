@@ -173,9 +173,8 @@ class PairTable(Table):
         Returns
         -------
         lines : list of str
-            Ratio of the rates of all pairs, or of those within the tolerances and of
-            relaxed ones; how much of the targets' time is filled, and how much of
-            that is used more than once.
+            Ratio of the rates of pairs, within the tolerances and relaxed; how much of
+            the targets' time is filled, and how much of that is used more than once.
         """
         return text.headlines(self)
 
@@ -245,8 +244,7 @@ class PairTable(Table):
         mimic_set : int, optional
             Set whose pairs are ringed. Default is None: all of them.
         letters : bool, optional
-            Write the letter of the first failed cut. Default is None: if there are
-            at most 2500 pairs.
+            Write the letter of the first failed cut. Default is None: up to 2500 pairs.
         **kwargs
             Passed to `~matplotlib.axes.Axes.pcolormesh`.
 
@@ -258,6 +256,9 @@ class PairTable(Table):
         from gammapy_mimic.matching.draw import plot_pairs
 
         return plot_pairs(self, ax, mimic_set=mimic_set, letters=letters, **kwargs)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{text.first_line(self)}</p>{super()._repr_html_()}"
 
     def peek(self, figsize: tuple[float, float] = (11, 6)) -> Figure:
         """Quick look: distance as colour, chosen pairs ringed, reasons as letters.

@@ -152,6 +152,7 @@ def make_pairs(runs, cuts, evaluation, chosen, matcher):
             "n_mimics": matcher.n_mimics,
             "fill": matcher.fill,
             "reuse": matcher.reuse,
+            "crop": matcher.crop,
             "balance": matcher.balance,
             "tolerances": {n: float(x) for n, x in cuts.tolerances.items()},
             "columns": {n: [it.kind, it.unit] for n, it in matcher.columns.items()},

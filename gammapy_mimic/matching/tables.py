@@ -8,7 +8,7 @@ from astropy.table import Table
 from gammapy_mimic.matching.cuts import Cuts
 from gammapy_mimic.matching.text import rejections
 
-__all__ = ["cut_flow", "rejected", "set_summary"]
+__all__ = ["cut_flow", "donor_shares", "rejected", "set_summary"]
 
 
 def rejected(pairs, target=None, donor=None):
@@ -64,3 +64,32 @@ def set_summary(pairs):
         rows.append(row)
     units = {name: pairs[name].unit for name in names if pairs[name].unit}
     return Table(rows, units=units)
+
+
+def donor_shares(pairs):
+    """Say in how many of a donor's mimics an event is, over their number.
+
+    Parameters
+    ----------
+    pairs : `~gammapy_mimic.matching.PairTable`
+        Pairs.
+
+    Returns
+    -------
+    shares : dict of int to float
+        1 for each donor whose mimics all have the same events, less where they are of
+        other slices; the mean over the events of its mimics.
+    """
+    rows = pairs[pairs.has_donor]
+    if "START" not in rows.colnames:
+        return {int(donor): 1.0 for donor in rows["DONOR_OBS_ID"]}
+    shares = {}
+    for donor in np.unique(np.asarray(rows["DONOR_OBS_ID"])).tolist():
+        own = rows[rows["DONOR_OBS_ID"] == donor]
+        start, stop = (np.asarray(own[name]) for name in ("START", "STOP"))
+        edges = np.unique([start, stop])
+        middle, length = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+        uses = np.sum((start < middle[:, None]) & (middle[:, None] < stop), axis=1)
+        mean_use = np.sum(length * uses**2) / np.sum(length * uses)
+        shares[donor] = float(mean_use) / len(own)
+    return shares

@@ -2,7 +2,16 @@
 
 import numpy as np
 
-__all__ = ["headlines", "rejections", "summary"]
+__all__ = [
+    "first_line",
+    "headlines",
+    "rejections",
+    "summary",
+    "unfilled_targets",
+    "with_limit",
+]
+
+LEAST_FILLED = 0.9
 
 
 def summary(pairs):
@@ -11,13 +20,7 @@ def summary(pairs):
     names = [
         name for name in pairs.features if name in flow.colnames and name != "itself"
     ]
-    paired = len(flow) - len(pairs.missing)
-    lines = [
-        f"{paired} of {len(flow)} targets have a donor "
-        f"({pairs.n_sets} mimic set{'s' if pairs.n_sets > 1 else ''}, "
-        f"{len(pairs.donors)} possible donors)",
-        *headlines(pairs),
-    ]
+    lines = [first_line(pairs), *headlines(pairs)]
     for row in flow[np.isin(flow["TARGET_OBS_ID"], pairs.missing)]:
         number = row["DONORS"] - row["LEFT"]
         why = ", ".join(f"{row[name]} {name}" for name in names if row[name])
@@ -30,6 +33,16 @@ def summary(pairs):
         lines.append(text)
     lines += [f"warning: {text}" for text in pairs.warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in pairs.notes)])
+
+
+def first_line(pairs):
+    """Count targets with a donor, mimic sets and possible donors."""
+    number = len(pairs.targets)
+    return (
+        f"{number - len(pairs.missing)} of {number} targets have a donor "
+        f"({pairs.n_sets} mimic set{'s' if pairs.n_sets > 1 else ''}, "
+        f"{len(pairs.donors)} possible donors)"
+    )
 
 
 def headlines(pairs):
@@ -85,24 +98,45 @@ def _rate_lines(pairs):
     yield f"rate of donor / target {above}, median (range): {'; '.join(parts)}"
 
 
-def _fill_lines(pairs):
-    targets = pairs.targets
-    need = dict(
-        zip(targets["OBS_ID"].tolist(), targets["ONTIME"].tolist(), strict=True)
-    )
+def unfilled_targets(pairs, mimic_set):
+    """Find targets whose time the mimics of a set fill to less than 90 %.
+
+    The tolerance ``ontime`` asks as much of a single donor.
+
+    Parameters
+    ----------
+    pairs : `~gammapy_mimic.matching.PairTable`
+        Pairs.
+    mimic_set : int
+        Number of the set.
+
+    Returns
+    -------
+    obs_ids : set of int
+        Targets; none unless they are filled.
+    """
+    if not pairs.meta.get("fill"):
+        return set()
+    ids, need_s = (np.asarray(pairs.targets[it]) for it in ("OBS_ID", "ONTIME"))
+    return set(ids[_filled_s(pairs, mimic_set) < LEAST_FILLED * need_s].tolist())
+
+
+def _filled_s(pairs, mimic_set):
+    """Good time of the mimics of each target in a set."""
     ids, length = np.asarray(pairs["TARGET_OBS_ID"]), np.nan_to_num(_lengths(pairs))
-    total, full = 0.0, 0
-    for number in range(pairs.n_sets):
-        in_set = np.asarray(pairs["MIMIC_SET"]) == number
-        for target, seconds in need.items():
-            found = length[in_set & (ids == target)].sum()
-            total += min(found, seconds)
-            # what lacks a minute at the end is full, see the matcher
-            full += found > seconds - 60
-    asked = pairs.n_sets * sum(need.values())
+    length = np.where(np.asarray(pairs["MIMIC_SET"]) == mimic_set, length, 0)
+    return np.array([length[ids == it].sum() for it in pairs.targets["OBS_ID"]])
+
+
+def _fill_lines(pairs):
+    need_s = np.asarray(pairs.targets["ONTIME"])
+    found_s = np.array([_filled_s(pairs, it) for it in range(pairs.n_sets)])
+    asked_s = pairs.n_sets * need_s.sum()
+    # what lacks a minute at the end is full, see the matcher
+    full = np.count_nonzero(found_s > need_s - 60)
     yield (
-        f"{total / 3600:.1f} of {asked / 3600:.1f} h of the targets are filled; "
-        f"{full} of {pairs.n_sets * len(need)} targets of all sets are full"
+        f"{np.minimum(found_s, need_s).sum() / 3600:.1f} of {asked_s / 3600:.1f} h of "
+        f"the targets are filled; {full} of {found_s.size} targets of all sets are full"
     )
 
 
@@ -137,20 +171,25 @@ def rejections(cuts, name, rows, columns, targets, donors):
     ):
         texts = [""] * len(runs)
         if feature.column in runs.colnames and feature.kind != "area":
-            texts = [_format(it, feature.unit) for it in runs[feature.column].tolist()]
+            texts = [
+                _with_unit(it, feature.unit) for it in runs[feature.column].tolist()
+            ]
         result[key] = np.array(texts, dtype=str)[index]
-    delta = np.broadcast_to(cuts.delta(name, rows, columns), len(rows))
-    unit = "%" if feature.is_relative else feature.unit
-    scale = 100 if feature.is_relative else 1
-    is_number = feature.counts
+    delta = np.broadcast_to(cuts.delta(name, rows, columns), len(rows)).tolist()
     result["DIFFERENCE"] = np.array(
-        [_format(scale * it, unit) if is_number else "" for it in delta.tolist()],
-        dtype=str,
+        [with_limit(it, feature) if feature.counts else "" for it in delta], dtype=str
     )
-    limit = _format(scale * cuts.tolerances[name], unit)
-    result["LIMIT"] = np.full(len(rows), limit)
+    result["LIMIT"] = np.full(len(rows), with_limit(cuts.tolerances[name], feature))
     return result
 
 
-def _format(value, unit):
+def with_limit(value, feature):
+    """Write a difference or tolerance: a percentage where it is relative."""
+    if feature.is_relative:
+        return _with_unit(100 * value, "%")
+    return _with_unit(value, feature.unit)
+
+
+def _with_unit(value, unit):
+    """Write a number and its unit; text as it is."""
     return value if isinstance(value, str) else f"{value:.6g} {unit}".strip()

@@ -83,8 +83,8 @@ class MimicMaker(Maker):
         of `gammapy.data.observatory_locations`, or ``lon``, ``lat`` and ``height``.
         Default is None, which takes that of the headers.
     crop : bool, optional
-        Shorten the mimic to the ontime of the target: its first good time, gaps not
-        counted. Default is False.
+        Shorten the mimic to the ontime of the target: its first good time, or the
+        slice of a pair (`~gammapy_mimic.DonorMatcher`, ``crop``). Default is False.
     allow_other_telescope : bool, optional
         Allow target and donor of different telescopes. Default is False.
     scrambler : object, optional

@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import vstack
 from regions import CircleSkyRegion, PointSkyRegion
 
+from gammapy_mimic.matching.tables import donor_shares
 from gammapy_mimic.report.place import check_free_sky
 from gammapy_mimic.validation import (
     BackgroundSystematic,
@@ -56,6 +57,7 @@ class MapJudge:
             self.position, RADII, self.energy_edges, offset_max=self.offset_max
         )
         self.cells, self.names, self.donors = [], [], []
+        self.shares = donor_shares(campaign.pairs)
         self.distributions, self.of_target = {}, None
 
     def add_set(self, mimics, stacked):
@@ -149,6 +151,7 @@ class MapJudge:
             energy_edges=self.energy_edges,
             offset_edges=[0, 1] * self.offset_max,
             obs_ids=self.names,
+            shared=[self.shares[donor] for donor in self.donors],
         )
 
     def _distribution(self, stack):

@@ -1,6 +1,7 @@
 """The numbers of a report, computed one mimic set at a time."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,8 +28,13 @@ from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
+from gammapy_mimic.matching.text import unfilled_targets
 from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
-from gammapy_mimic.report.place import Place, place_of_interest
+from gammapy_mimic.report.place import (
+    Place,
+    configured_positions,
+    place_of_interest,
+)
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
@@ -138,17 +144,10 @@ class Campaign:
     @cached_property
     def place(self) -> Place:
         """Position of interest, and where it comes from."""
-        datasets = self.config.datasets
-        given = {"on_region": datasets.on_region, "skydir": datasets.geom.wcs.skydir}
-        configured = {
-            name: SkyCoord(it.lon, it.lat, frame=it.frame or "icrs").icrs
-            for name, it in given.items()
-            if it.lon is not None and it.lat is not None
-        }
         first = self.observations(next(iter(self.sets)))[0]
         target = first.meta.target
         return place_of_interest(
-            configured,
+            configured_positions(self.config.datasets),
             None if target is None else target.position,
             self.pointings,
             self.geometry["offset_max"],
@@ -181,13 +180,15 @@ class Campaign:
         """OBS_ID of the target of each mimic of a set, by that of the mimic.
 
         They differ for the further mimics of a target whose time several donors fill.
+        Targets whose time is not filled are left out.
         """
         rows = self.rows(number)
         there = set(self.obs_ids(number))
+        unfilled = unfilled_targets(self.pairs, number)
         return {
             int(mimic): int(target)
             for mimic, target in rows["MIMIC_OBS_ID", "TARGET_OBS_ID"].iterrows()
-            if int(mimic) in there
+            if int(mimic) in there and int(target) not in unfilled
         }
 
     def rows(self, number: int) -> PairTable:
@@ -342,7 +343,8 @@ def measure(
     runs, left_out = common_runs([it.values() for it in target_ids.values()])
     judge = _judge(campaign, n_toys)
     energy_range = judge.energy_edges[[0, -1]]
-    values, events, residuals, compared = [], [], [], []
+    events: list[Counter] = []
+    values, residuals, compared = [], [], []
     for place, number in enumerate(campaign.sets):
         mimics = campaign.observations(number)
         # a set that lacks some of the targets is measured, but not compared
@@ -362,7 +364,7 @@ def measure(
             for it in mimics
             if it.obs_id in stacked
         )
-        events.append(frozenset().union(*at_position))
+        events.append(sum(at_position, Counter()))
         table = scramble_residuals(mimics)
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)

@@ -2,13 +2,20 @@
 
 import logging
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 from gammapy.maps import Map
 
-__all__ = ["WORDS", "Place", "check_free_sky", "coordinates", "place_of_interest"]
+__all__ = [
+    "WORDS",
+    "Place",
+    "check_free_sky",
+    "configured_positions",
+    "coordinates",
+    "place_of_interest",
+]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +47,16 @@ class Place(NamedTuple):
     """Key of `WORDS`: where it comes from."""
     note: str = ""
     """Sentence if it is not what was asked for first; else empty."""
+
+
+def configured_positions(datasets: Any) -> dict[str, SkyCoord]:
+    """Positions of a configuration, ``datasets``; the one that goes first first."""
+    given = {"on_region": datasets.on_region, "skydir": datasets.geom.wcs.skydir}
+    return {
+        name: SkyCoord(it.lon, it.lat, frame=it.frame or "icrs").icrs
+        for name, it in given.items()
+        if it.lon is not None and it.lat is not None
+    }
 
 
 def place_of_interest(

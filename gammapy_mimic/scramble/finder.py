@@ -73,6 +73,12 @@ class SourceFinder:
         radii_deg = psf_theta_deg(observation, offset_deg)
         return list(map(circle_region, self.sources, radii_deg))
 
+    def described(self):
+        """Say where the sources come from."""
+        names = [str(source.name) for source in self.sources]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return ", ".join(names[:5]) + more or "none"
+
 
 class CatalogFinder(SourceFinder):
     """Look the sources of each run up in catalogs.
@@ -107,6 +113,11 @@ class CatalogFinder(SourceFinder):
             extra=self.extra,
             theta=theta,
         )
+
+    def described(self):
+        """Say where the sources come from."""
+        catalogs = f"{', '.join(self.tags)} within {self.radius}"
+        return f"{catalogs}; {super().described()}" if self.sources else catalogs
 
 
 def psf_theta_deg(observation, offset_deg):

@@ -17,6 +17,7 @@ from gammapy_mimic.data import check_events, compat, read_run, to_observation
 from gammapy_mimic.data.run import Run
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.io.arguments import RandomState, check_choice
+from gammapy_mimic.io.shown import Shown
 from gammapy_mimic.scramble.field_of_view import FieldOfView
 from gammapy_mimic.scramble.finder import CatalogFinder, SourceFinder
 from gammapy_mimic.scramble.procedure import scramble_field
@@ -36,7 +37,18 @@ _CHOICES = {
 }
 
 
-class AnnulusScrambler:
+def _settings(self):
+    """Give what is shown of a scrambler."""
+    return {
+        "sources": self._finder.described(),
+        "theta": self.theta,
+        "method": self.method,
+        "acceptance": self.acceptance,
+        "random_state": self.random_state,
+    }
+
+
+class AnnulusScrambler(Shown):
     """Scramble the events of known sources into the background of their run.
 
     Each source has a ring about the pointing: its distance from the pointing plus
@@ -168,6 +180,8 @@ class AnnulusScrambler:
         scrambler = cls([], theta=theta, **kwargs)
         scrambler._finder = CatalogFinder(catalogs, radius, extra, theta)
         return scrambler
+
+    _shown = _settings
 
     @property
     def checksums(self) -> dict[str, str]:

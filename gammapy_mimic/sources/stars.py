@@ -2,7 +2,8 @@
 
 Donors have other stars in their fields, so that a mimic has none where the target has
 one. The packaged table holds the stars with B < 5 of the Bright Star Catalogue, 5th
-revised edition (Hoffleit & Warren 1991, Astronomical Data Center; CDS V/50).
+revised edition (Hoffleit & Warren 1991, Astronomical Data Center; CDS V/50), whose
+conditions of use stand at the head of the table.
 """
 
 import functools

@@ -1,7 +1,8 @@
 """Significance at one position, of targets and of mimic sets of the same targets."""
 
 import logging
-from collections.abc import Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -351,32 +352,33 @@ def shared_events(
     Returns
     -------
     shared : `~numpy.ndarray`
-        :math:`\rho_{ij} = n_{ij} / \sqrt{n_i n_j}`, shape (n, n), with the number of
-        events :math:`n_{ij}` that two sets have in common. They are known by donor and
-        energy.
+        :math:`\rho_{ij} = n_{ij} / \sqrt{n_{ii} n_{jj}}`, shape (n, n), with
+        :math:`n_{ij} = \sum_e m_{ie} m_{je}` and how often event e is in set i,
+        :math:`m_{ie}`: once, or more often where donors are used again in a set.
+        Events are known by donor and energy.
     """
-    found = [
-        frozenset().union(
-            *(events_at(it, position, radius, energy_range) for it in runs)
-        )
+    found: list[Counter] = [
+        sum((events_at(it, position, radius, energy_range) for it in runs), Counter())
         for runs in mimic_sets
     ]
     return shared_part(found)
 
 
-def shared_part(events: Sequence[Set]) -> np.ndarray:
-    """Part of its elements that each pair of sets shares, see `shared_events`."""
-    shared = np.eye(len(events))
-    for i, one in enumerate(events):
-        for j, other in enumerate(events[:i]):
-            if one and other:
-                common = len(one & other) / np.sqrt(len(one) * len(other))
-                shared[i, j] = shared[j, i] = common
+def shared_part(events: Sequence[Counter]) -> np.ndarray:
+    """Part of its events that each pair of sets shares, see `shared_events`."""
+    known = {name: column for column, name in enumerate(set().union(*events))}
+    uses = np.zeros((len(events), len(known)))
+    for row, counts in zip(uses, events, strict=True):
+        row[[known[name] for name in counts]] = list(counts.values())
+    length = np.linalg.norm(uses, axis=1)
+    length[length == 0] = 1  # shares nothing
+    shared = (uses @ uses.T) / np.outer(length, length)
+    np.fill_diagonal(shared, 1)
     return shared
 
 
 def events_at(observation, position, radius, energy_range=None):
-    """Donor and energy in TeV of each event in a circle, as a set."""
+    """Count each event in a circle, by donor and energy in TeV."""
     # errors name the file
     observation = read_once(observation)
     events, donor = observation.events, donor_of(observation)
@@ -386,4 +388,4 @@ def events_at(observation, position, radius, energy_range=None):
     energy = events.energy
     if energy_range is not None:
         used &= (energy >= energy_range[0]) & (energy < energy_range[1])
-    return {(donor, value) for value in energy[used].to_value("TeV").tolist()}
+    return Counter((donor, value) for value in energy[used].to_value("TeV").tolist())

@@ -79,6 +79,7 @@ def donor_ratios(
     *,
     predicted_variance: ArrayLike | None = None,
     min_predicted: float = MIN_PREDICTED,
+    shared: ArrayLike | None = None,
 ) -> DonorRatios:
     r"""Divide counts by prediction, for each donor, with their Poisson variance.
 
@@ -93,9 +94,8 @@ def donor_ratios(
         Counts and predicted background, shape (..., n_runs, n_cells).
     donors : array-like
         Donor of each run, shape (n_runs,).
-    predicted_variance : array-like, optional
-        Variance of a prediction that is itself counted, same shape. Default is None:
-        the prediction has no statistical error.
+    predicted_variance, shared : array-like, optional
+        See `~gammapy_mimic.validation.BackgroundSystematic.from_counts`.
     min_predicted : float, optional
         A cell of a run is used if more than this is predicted. Default is 5.
 
@@ -109,9 +109,10 @@ def donor_ratios(
     predicted = np.asarray(predicted, dtype=float)
     used = predicted > min_predicted
     variance = 0.0 if predicted_variance is None else predicted_variance
+    shared = 1.0 if shared is None else np.asarray(shared)[:, np.newaxis]
     uses, total, found, variance = (
         of_donor @ np.where(used, data, 0.0)
-        for data in (1.0, predicted, counts, variance)
+        for data in (shared, predicted, counts, variance)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio, mean = found / total, total / uses

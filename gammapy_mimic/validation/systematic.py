@@ -92,6 +92,7 @@ class BackgroundSystematic:
         offset_edges: u.Quantity | None = None,
         predicted_variance: np.ndarray | None = None,
         obs_ids: ArrayLike | None = None,
+        shared: ArrayLike | None = None,
     ) -> "BackgroundSystematic":
         r"""Measure on counts and prediction of runs.
 
@@ -118,8 +119,10 @@ class BackgroundSystematic:
             Variance of a prediction that is itself counted, of the same shape. Default
             is None: the prediction has no statistical error.
         obs_ids : array-like, optional
-            Names of the runs, shape (n_runs,). By default they are named after their
-            donors.
+            Names of the runs, shape (n_runs,). Default is those of the donors.
+        shared : array-like, optional
+            Mean number of its donor's runs in which an event is, over their number,
+            shape (n_runs,). Default is None: 1, all the same events.
 
         Returns
         -------
@@ -137,7 +140,7 @@ class BackgroundSystematic:
             counts, predicted, predicted_variance, donors, energy_edges, offset_edges
         )
         field, by_energy, bins = (
-            donor_ratios(n, m, donors, predicted_variance=v)
+            donor_ratios(n, m, donors, predicted_variance=v, shared=shared)
             for n, m, v in zip(*(sums(it) for it in data), strict=True)
         )
         used = np.concatenate(sums(data[1])[::2], axis=1) > MIN_PREDICTED
