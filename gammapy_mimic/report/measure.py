@@ -29,12 +29,8 @@ from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.matching.text import unfilled_targets
+from gammapy_mimic.report import place as places
 from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
-from gammapy_mimic.report.place import (
-    Place,
-    configured_positions,
-    place_of_interest,
-)
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
@@ -142,12 +138,12 @@ class Campaign:
         return Observations([read_once(target) for target in targets])
 
     @cached_property
-    def place(self) -> Place:
+    def place(self) -> places.Place:
         """Position of interest, and where it comes from."""
         first = self.observations(next(iter(self.sets)))[0]
         target = first.meta.target
-        return place_of_interest(
-            configured_positions(self.config.datasets),
+        return places.place_of_interest(
+            places.configured_positions(self.config.datasets),
             None if target is None else target.position,
             self.pointings,
             self.geometry["offset_max"],
