@@ -11,6 +11,7 @@ from gammapy.maps import Map, WcsGeom
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.scramble.residuals import scramble_residuals
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
 from gammapy_mimic.sky.geometry import offset_azimuth
@@ -66,7 +67,7 @@ def plot_sky(
     )
     counts.fill_events(observation.events)
     if ax is None:
-        ax = _sky_axes(Figure(figsize=(6, 5)), 111, observation)
+        ax = _sky_axes(new_figure((6, 5)), 111, observation)
     elif not isinstance(ax, WCSAxes):
         raise TypeError(
             f"ax = {ax!r}: must be WCSAxes, such as "
@@ -145,7 +146,7 @@ def plot_mimic(
     axes : tuple of `~astropy.visualization.wcsaxes.WCSAxes`
         Donor's and mimic's axes.
     """
-    fig = Figure(figsize=(13, 5.2), layout="constrained") if fig is None else fig
+    fig = new_figure((13, 5.2)) if fig is None else fig
     left, right = (
         plot_sky(run, _sky_axes(fig, 121 + number, run), **kwargs)
         for number, run in enumerate((donor, mimic))
@@ -188,7 +189,7 @@ def plot_scramble(
     axes : list of `~matplotlib.axes.Axes`
         The six panels.
     """
-    fig = Figure(figsize=(16, 9), layout="constrained") if fig is None else fig
+    fig = new_figure((16, 9)) if fig is None else fig
     annuli = scrambler.annuli(observation)
     axes = _scramble_maps(fig, observation, scrambled, annuli, width)
     axes.append(_radial_panel(fig.add_subplot(234), observation, scrambled, annuli))

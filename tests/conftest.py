@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 import yaml
 from astropy import units as u
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "hess_store" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Forget the figures of a test, of which pyplot warns when they are many."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from gammapy_mimic.cli import main
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.matching import PairTable
 
-COMMANDS = ("demo", "init", "pairs", "run", "check", "report")
+COMMANDS = ("demo", "init", "pairs", "run", "check", "report", "schema")
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +135,74 @@ class TestInit:
         text = invoke("init", tmp_path / "crab.yaml", "--from", mine, code=2)
         assert "a section 'mimic' already" in text
         assert not (tmp_path / "crab.yaml").exists()
+
+
+class TestProposals:
+    """What is proposed by the index of the user's own runs."""
+
+    @pytest.fixture
+    def own(self, tmp_path):
+        """Store of two targets and two off runs, with a column that says so."""
+        path = write_raw(["full"] * 4, tmp_path / "runs", n_events=9)
+        self.set_columns(path, OBJECT=["Crab", "Crab", "Off data", "Off field 2"])
+        return path
+
+    def set_columns(self, path, **columns):
+        table = Table.read(path / "obs-index.fits.gz")
+        for name, values in columns.items():
+            table[name] = values
+        table.write(path / "obs-index.fits.gz", overwrite=True)
+
+    def init(self, invoke, store, targets=(1, 2)):
+        mine, new = store.parent / "mine.yaml", store.parent / "new.yaml"
+        observations = {"datastore": str(store), "obs_ids": list(targets)}
+        mine.write_text(yaml.safe_dump({"observations": observations}))
+        printed = invoke("init", new, "--from", mine, "--overwrite")
+        assert new.read_text().startswith(mine.read_text())
+        return printed, MimicAnalysisConfig.read(new)
+
+    def test_off_runs(self, invoke, own):
+        _, config = self.init(invoke, own)
+        assert config.mimic.donors.where == {"OBJECT": ["Off data", "Off field 2"]}
+        assert config.mimic.scramble.theta == "psf"
+        assert "2 targets, 2 possible" in invoke("pairs", own.parent / "new.yaml")
+
+    def test_other_objects(self, invoke, own):
+        """Offset is not off."""
+        self.set_columns(own, OBJECT=["Crab", "Crab", "Offset 3", "M 87"])
+        _, config = self.init(invoke, own)
+        assert config.mimic.donors.where == {"OBJECT": ["M 87", "Offset 3"]}
+
+    def test_other_runs(self, invoke, own):
+        self.set_columns(own, OBJECT=["Crab"] * 4)
+        _, config = self.init(invoke, own)
+        assert config.mimic.donors.where == {}
+        assert config.mimic.donors.obs_ids == [3, 4]
+
+    def test_position(self, invoke, own):
+        self.set_columns(own, RA_OBJ=83.6, DEC_OBJ=22.0)
+        printed, _ = self.init(invoke, own)
+        assert "lon: 83.6000 deg, lat: 22.0000 deg" in printed
+        options = "--datastore", own, "--targets", 1, 2
+        printed = invoke("init", own.parent / "c.yaml", *options)
+        assert "Mind" not in printed
+        config = MimicAnalysisConfig.read(own.parent / "c.yaml")
+        assert config.datasets.geom.wcs.skydir.lon.deg == 83.6
+        assert config.observations.obs_ids == [1, 2]
+
+    def test_point_like(self, invoke, tmp_path):
+        store = write_raw(["rad_max"] * 2, tmp_path / "runs", n_events=9)
+        printed, config = self.init(invoke, store, targets=[1])
+        (line,) = [it for it in printed.splitlines() if "required_irf" in it]
+        assert "rad_max" in line
+        assert "bkg" not in line
+        assert config.mimic.scramble.theta.deg == 0.3
+
+    def test_broken_index(self, invoke, own):
+        (own / "hdu-index.fits.gz").write_bytes(b"no")
+        printed, config = self.init(invoke, own)
+        assert "Nothing is proposed" in printed
+        assert config.mimic.donors.where == {"TARGET_NAME": "Off data"}
 
 
 class TestPairs:

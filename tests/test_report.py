@@ -558,6 +558,55 @@ def test_map_report_without_a_systematic(campaign, tmp_path):
     assert "needs at least two" in found.no_systematic
 
 
+def numbers(found):
+    """Texts of all tables of a measurement, and its plain numbers."""
+    tables = [found.local.table, found.residuals, found.systematic.table]
+    tables += [it.table for it in found.distributions.values()]
+    shared = [] if found.at_position.shared is None else found.at_position.shared
+    arrays = [found.significances, shared]
+    arrays += [it.image.data for it in found.distributions.values()]
+    arrays += [value for it in found.distributions.values() for value in it.values]
+    return [str(it) for it in tables], [np.asarray(it).tobytes() for it in arrays]
+
+
+@pytest.mark.parametrize("kind", ["campaign", "point_like"])
+def test_sets_are_kept_and_shared_among_processes(kind, request, tmp_path):
+    campaign = request.getfixturevalue(kind)
+    folder = Path(shutil.copytree(campaign, tmp_path / "copy"))
+    kept = folder / ".campaign" / "report"
+    shutil.rmtree(kept, ignore_errors=True)
+
+    def measured(**options):
+        return numbers(measure(Campaign.read(folder), n_toys=3, **options))
+
+    expected, files = measured(n_jobs=2), sorted(kept.iterdir())
+    contents, times = [it.read_bytes() for it in files], [it.stat() for it in files]
+    assert len(files) == 2
+    # read again, not made again
+    assert measured() == expected
+    assert [it.stat().st_mtime_ns for it in files] == [it.st_mtime_ns for it in times]
+    # a broken part and one of something else are made again
+    files[0].write_bytes(contents[0][:1000])
+    files[1].write_bytes(contents[0])
+    assert measured() == expected
+    assert [it.read_bytes() for it in files] == contents
+    # and so is one that says that it is of another key
+    with np.load(files[0]) as part:
+        np.savez(files[0], **{**part, "key": np.array("other")})
+    assert measured() == expected
+    assert files[0].read_bytes() == contents[0]
+
+
+def test_other_settings_are_measured_again(campaign, tmp_path):
+    folder = Path(shutil.copytree(campaign, tmp_path / "copy"))
+    one, other = (measure(Campaign.read(folder), n_toys=n) for n in (3, 4))
+    assert [len(it.toy_maxima) for it in one.distributions.values()] == [3, 3]
+    assert [len(it.toy_maxima) for it in other.distributions.values()] == [4, 4]
+    folder = changed(folder, tmp_path / "energies", "0.8 TeV", "1.1 TeV")
+    found = measure(Campaign.read(folder), n_toys=3)
+    assert found.local.table["ENERGY_MIN"][0] == 1.1 * u.TeV
+
+
 def test_mistakes(campaign, tmp_path):
     (campaign / "report.html").touch()
     with pytest.raises(FileExistsError, match="use overwrite"):

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from gammapy_mimic.analysis.limits import significances
+from gammapy_mimic.io.figures import new_figure
 
 __all__ = ["EnsemblePlots"]
 
@@ -217,7 +218,7 @@ class EnsemblePlots:
             Figure.
         """
         _main_quantity(self)  # an error before a figure is opened
-        figure = plt.figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize, dpi=90)
         panels: list[Callable[..., Axes]] = [self.plot_values]
         if any(it.startswith("flux_points.") for it in self.names):
             panels.append(self.plot_spectrum)
@@ -247,7 +248,7 @@ class EnsemblePlots:
             If no source was injected.
         """
         name = self.recovery["NAME"][0]
-        figure = plt.figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize, dpi=90)
         one, two, three = figure.subplots(1, 3)
         _plot_recovery(self, one, name)
         _plot_seen(self, two, name)

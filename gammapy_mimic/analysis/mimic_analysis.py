@@ -76,7 +76,9 @@ class MimicAnalysis(PointLikeAnalysis):
         elif isinstance(value, AnalysisConfig | dict):
             self._config = MimicAnalysisConfig().update(value)
         else:
-            self._config = MimicAnalysisConfig.read(value)
+            config = MimicAnalysisConfig.read(value)
+            # gammapy's own steps look for its inputs in the working directory only
+            self._config = config.located().model_copy(update={"mimic": config.mimic})
 
     def get_observations(self) -> None:
         """Fetch the mimics.

@@ -25,7 +25,7 @@ from gammapy_mimic.analysis.point_like import check_on_region
 from gammapy_mimic.analysis.steps import asked_steps
 from gammapy_mimic.analysis.truth import Truth
 from gammapy_mimic.analysis.worker import SetTask, analyse_set, name_of, open_runs
-from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.folder import open_folder
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
 from gammapy_mimic.campaign.processes import run_tasks
 from gammapy_mimic.campaign.records import checksum, read_record
@@ -40,8 +40,8 @@ __all__ = ["analyse_campaign"]
 
 log = logging.getLogger(__name__)
 
-_FREE = ("log", "n_jobs", "outdir", "datasets_file")
-"""Settings of the section ``general`` that change no number."""
+_FREE = ("log", "n_jobs", "outdir", "datasets_file", "models_file")
+"""Settings of the section ``general`` that change no number: models are compared."""
 
 
 def analyse_campaign(
@@ -102,21 +102,24 @@ class _Work:
     """One call of `analyse_campaign`."""
 
     def __init__(self, config, *, function, models):
+        self.folder = open_folder(config)
+        self.path = self.folder.path / "analysis"
+        config = config.located()
         # gammapy would tell of each step of each set, and start processes in processes
         quiet = {"n_jobs": 1, "log": LogConfig(level="warning")}
         general = config.general.model_copy(update=quiet)
         self.config = config.model_copy(update={"general": general})
         self.function, self.notes = function, []
-        outdir = expand(config.mimic.outdir, "mimic.outdir")
-        self.folder = CampaignFolder(outdir, compress=config.mimic.compress)
-        self.path = outdir / "analysis"
         self.models = _models(config, models)
         self.injected = _injected(config)
         self._check_campaign()
         self.runs, self.problems = _common_runs(self.folder, config.mimic.n_mimics)
         if not self.runs:
             raise ConfigError(
-                [f"{outdir} has no whole mimic set: gammapy-mimic run makes them"]
+                [
+                    f"{self.folder.path} has no whole mimic set: gammapy-mimic run "
+                    "makes them"
+                ]
             )
         if function is None:
             # mistakes are found before anything is done
@@ -340,6 +343,8 @@ def _fingerprint(task, checksums):
         key: value for key, value in settings["general"].items() if key not in _FREE
     }
     del settings["observations"]["datastore"]
+    # its content is compared
+    del settings["datasets"]["background"]["exclusion"]
     described = [
         [__version__, version("gammapy"), version("numpy")],
         settings,

@@ -10,21 +10,16 @@ from typing import Self
 from gammapy.data import Observations
 
 from gammapy_mimic.campaign.analyses import CampaignAnalyses
-from gammapy_mimic.campaign.folder import CampaignFolder
+from gammapy_mimic.campaign.folder import open_folder
 from gammapy_mimic.campaign.foreign import refuse_foreign
 from gammapy_mimic.campaign.interrupts import interrupts_between_mimics
+from gammapy_mimic.campaign.matched import matched, select_runs
 from gammapy_mimic.campaign.processes import check_main_is_guarded
 from gammapy_mimic.campaign.provenance import write_provenance
-from gammapy_mimic.campaign.rematch import (
-    choose_pairs,
-    known_pairs,
-    note_inputs,
-    pairs_fingerprint,
-)
+from gammapy_mimic.campaign.rematch import choose_pairs, note_inputs
 from gammapy_mimic.campaign.result import CampaignResult
-from gammapy_mimic.campaign.selection import select_donors, select_targets
-from gammapy_mimic.campaign.work import CampaignInputs, CampaignWork
-from gammapy_mimic.config import ConfigError, MimicAnalysisConfig, expand
+from gammapy_mimic.campaign.work import CampaignWork
+from gammapy_mimic.config import ConfigError, MimicAnalysisConfig
 from gammapy_mimic.config.checking import check_settings
 from gammapy_mimic.io.arguments import PathLike, check_flag
 from gammapy_mimic.io.gadf import HDU_INDEX
@@ -72,7 +67,6 @@ class MimicCampaign(CampaignAnalyses, Shown):
         if not isinstance(config, MimicAnalysisConfig):
             raise TypeError(f"config = {config!r}: must be a MimicAnalysisConfig")
         self.config = config
-        self._source: Path | None = None
 
     @classmethod
     def from_yaml(cls, path: PathLike) -> Self:
@@ -88,15 +82,13 @@ class MimicCampaign(CampaignAnalyses, Shown):
         campaign : `MimicCampaign`
             Campaign.
         """
-        campaign = cls(MimicAnalysisConfig.read(path))
-        campaign._source = Path(path).absolute()
-        return campaign
+        return cls(MimicAnalysisConfig.read(path))
 
     def _shown(self):
         mimic, ids = self.config.mimic, self.config.observations.obs_ids
         donors = mimic.donors.model_dump(exclude_defaults=True)
         return {
-            "file": self._source,
+            "file": self.config.file,
             "targets": f"{len(ids)} runs"
             if ids
             else self.config.observations.datastore,
@@ -149,8 +141,7 @@ class MimicCampaign(CampaignAnalyses, Shown):
             Folder. None if it is not there, or was made from other observations or
             with other settings of the section ``mimic``: a message is logged.
         """
-        path = expand(self.config.mimic.outdir, "mimic.outdir")
-        folder = CampaignFolder(path, compress=self.config.mimic.compress)
+        folder = open_folder(self.config)
         store = folder.store_path(mimic_set)
         if not (store / HDU_INDEX).exists():
             return None
@@ -169,23 +160,9 @@ class MimicCampaign(CampaignAnalyses, Shown):
             )
         return None if other else store
 
-    def _inputs(self, folder=None):
-        """Find runs and pairs: of a folder, if they were matched from the same."""
-        settings = self.config.mimic
-        targets = select_targets(self.config.observations)
-        donors = select_donors(settings.donors, self.config.observations)
-        stores = {"targets": targets.store, "donors": donors.store}
-        fingerprint = pairs_fingerprint(self.config, stores)
-        if folder is not None and (pairs := known_pairs(folder, fingerprint)):
-            return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
-        pairs = self.config.matcher().run(targets.store, donors.store, skip_broken=True)
-        for side, selection in (("targets", targets), ("donors", donors)):
-            pairs.meta["notes"] += [
-                f"{side}: run {obs_id}, left out: {why}"
-                for obs_id, why in selection.incomplete.items()
-            ]
-        pairs.meta["left_out"] += [list(item) for item in targets.incomplete.items()]
-        return CampaignInputs(**stores, pairs=pairs, fingerprint=fingerprint)
+    def _inputs(self):
+        config = self.config.located()
+        return matched(config, select_runs(config))
 
     def run(
         self,
@@ -243,23 +220,23 @@ class MimicCampaign(CampaignAnalyses, Shown):
                 "only, rematch: the pairs of all sets are matched together"
             )
         settings = self.config.mimic
-        path = expand(settings.outdir, "mimic.outdir")
-        folder = CampaignFolder(path, compress=settings.compress)
+        folder, config = open_folder(self.config), self.config.located()
+        selected = select_runs(config)
         # sets that are made at the same time are matched once, see below
-        inputs = None if only is not None else self._inputs()
+        inputs = None if only is not None else matched(config, selected)
         if settings.scramble is not None:
             # broken or missing ones are reported before anything is made
             available_catalogs(settings.scramble.catalogs)
-        stores = {"targets": inputs.targets, "donors": inputs.donors}
+        stores = {side: selection.store for side, selection in selected.items()}
         refuse_foreign(
-            folder, self._source, stores=stores.values(), overwrite=overwrite
+            folder, self.config.file, stores=stores.values(), overwrite=overwrite
         )
         with (
             folder.lock(only),
             interrupts_between_mimics(parallel_backend) as interrupts,
         ):
             with folder.pairs_lock(only):
-                inputs = inputs or self._inputs(folder)
+                inputs = inputs or matched(config, selected, folder)
                 folder.prepare(self.config, overwrite=overwrite, only=only)
                 all_again = rematch or (overwrite and only is None)
                 with folder.clean_on_error(only):

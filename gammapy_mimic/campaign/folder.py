@@ -10,14 +10,15 @@ only with it. Files without a record are somebody else's, and stay as they are.
 import logging
 import re
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from gammapy_mimic.campaign.locks import file_lock
 from gammapy_mimic.campaign.mimic_files import MimicFiles
 from gammapy_mimic.campaign.settings import compare_settings, is_analysis, settings_text
-from gammapy_mimic.config import ConfigError
+from gammapy_mimic.config import ConfigError, expand
 from gammapy_mimic.io.output import TEMPORARY
 
-__all__ = ["STORE", "CampaignFolder"]
+__all__ = ["STORE", "CampaignFolder", "open_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class CampaignFolder(MimicFiles):
         if overwrite:
             self._discard(only)
         if differences is None or differences:
-            self.files.write(self.config_path, [settings_text(config)])
+            self.files.write(self.config_path, [settings_text(config, self.path)])
         self.remove_temporary(only)
 
     def _advice(self):
@@ -246,6 +247,34 @@ class CampaignFolder(MimicFiles):
         for folder in [*self._folders(only), *top]:
             if folder.is_dir():
                 yield from filter(_is_temporary, folder.iterdir())
+
+
+def open_folder(config):
+    """Find the folder of a campaign, which need not be there yet.
+
+    Parameters
+    ----------
+    config : `~gammapy_mimic.config.MimicAnalysisConfig`
+        Configuration. A warning is logged for a campaign which is where a relative
+        ``mimic.outdir`` was looked for before: in the working directory.
+
+    Returns
+    -------
+    folder : `CampaignFolder`
+        Folder.
+    """
+    given, compress = config.mimic.outdir, config.mimic.compress
+    path = expand(config.located().mimic.outdir, "mimic.outdir")
+    before = CampaignFolder(expand(given, "mimic.outdir"), compress=compress)
+    is_other = before.path != path and config.mimic.relative_to is None
+    if is_other and before.state.is_dir():
+        log.warning(
+            "mimic.outdir = '%s' is %s, as it starts from the folder of the "
+            "configuration; the campaign in %s, in the working directory, is not used. "
+            "Move it there, or set mimic.relative_to: %s",
+            *(given, path, before.path, Path.cwd()),
+        )
+    return CampaignFolder(path, compress=compress)
 
 
 def _check_folder(path):

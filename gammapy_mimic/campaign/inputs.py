@@ -48,6 +48,7 @@ def other_files(config):
     checksums : dict of str to str
         SHA-256 for each file that is there.
     """
+    config = config.located()
     general, background = config.general, config.datasets.background
     paths = {
         "general.models_file": general.models_file,

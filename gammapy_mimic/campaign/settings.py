@@ -1,5 +1,7 @@
 """``config.yaml``: the configuration that a campaign's folder was made with."""
 
+import os
+
 import yaml
 
 from gammapy_mimic.config import MimicAnalysisConfig
@@ -9,6 +11,7 @@ __all__ = ["compare_settings", "is_analysis", "is_settings_file", "settings_text
 # settings that change nothing in what is made
 _FREE = (
     "mimic.outdir",
+    "mimic.relative_to",
     "mimic.analyse",
     "mimic.acknowledgement",
     "general.log",
@@ -16,16 +19,26 @@ _FREE = (
 )
 
 
-def settings_text(config):
-    """Write a configuration with all its settings, as YAML."""
-    return yaml.safe_dump(config.to_dict(), sort_keys=False, indent=4)
+def settings_text(config, folder):
+    """Write a configuration with all its settings, as YAML for a folder."""
+    settings = config.to_dict()
+    if config.located().to_dict() != settings:
+        settings["mimic"]["relative_to"] = _path_from(folder, config.folder)
+    return yaml.safe_dump(settings, sort_keys=False, indent=4)
+
+
+def _path_from(folder, path):
+    try:
+        return os.path.relpath(path, folder)
+    except ValueError:  # on another drive
+        return str(path)
 
 
 def is_settings_file(path):
     """Whether a file is just as `settings_text` writes it: no user's."""
     try:
         text = path.read_text(encoding="utf-8")
-        return text == settings_text(MimicAnalysisConfig.read(path))
+        return text == settings_text(MimicAnalysisConfig.read(path), path.parent)
     except (OSError, ValueError):
         return False
 
@@ -60,11 +73,15 @@ def compare_settings(path, config):
         If the file cannot be read.
     """
     old = MimicAnalysisConfig.read(path)
-    old, new = (dict(_flat(it.to_dict(), "")) for it in (old, config))
+    there, now = (dict(_flat(it.to_dict(), "")) for it in (old, config))
+    # one path can be written in several ways
+    places = [dict(_flat(it.located().to_dict(), "")) for it in (old, config)]
     return [
-        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key) and not key.startswith(_FREE)
+        f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
+        for key in dict.fromkeys([*there, *now])
+        if there.get(key) != now.get(key)
+        and places[0].get(key) != places[1].get(key)
+        and not key.startswith(_FREE)
     ]
 
 

@@ -28,7 +28,8 @@ __all__ = ["CampaignInputs", "CampaignWork"]
 log = logging.getLogger(__name__)
 
 _CHANGE_NO_MIMIC = {
-    *("outdir", "n_mimics", "match", "donors", "analyse", "acknowledgement")
+    *("outdir", "relative_to", "n_mimics", "match", "donors"),
+    *("analyse", "acknowledgement"),
 }
 
 _ANALYSIS_HEADER = """\
@@ -266,14 +267,18 @@ def _analysis(config, folder, obs_ids):
     if config.mimic.time == "donor":
         # the times are those of the donors, far from those of the targets
         settings["observations"]["obs_time"] = {"start": None, "stop": None}
-    background, general = settings["datasets"]["background"], settings["general"]
-    for section, key in ((background, "exclusion"), (general, "models_file")):
-        section[key] = _relative(section[key], folder)
+    found, background = config.located(), settings["datasets"]["background"]
+    background["exclusion"] = _relative(
+        background["exclusion"], found.datasets.background.exclusion, folder
+    )
+    settings["general"]["models_file"] = _relative(
+        settings["general"]["models_file"], found.general.models_file, folder
+    )
     return yaml.safe_dump(settings, sort_keys=False, indent=4)
 
 
-def _relative(path, folder):
+def _relative(path, found, folder):
     """Path of an existing input as seen from a folder; others as they are."""
-    if path is None or "$" in path or os.path.isabs(path) or not os.path.exists(path):
+    if path is None or "$" in path or os.path.isabs(path) or not found.exists():
         return path
-    return os.path.relpath(path, folder)
+    return os.path.relpath(found, folder)

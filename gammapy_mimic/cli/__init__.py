@@ -11,7 +11,7 @@ import click
 
 from gammapy_mimic import __version__
 from gammapy_mimic.cli.campaign import analyse, pairs, run
-from gammapy_mimic.cli.first import demo, init
+from gammapy_mimic.cli.first import demo, init, schema
 from gammapy_mimic.cli.results import check, report
 
 __all__ = ["main"]
@@ -50,5 +50,5 @@ def main(log_level):
     )
 
 
-for command in (analyse, check, demo, init, pairs, report, run):
+for command in (analyse, check, demo, init, pairs, report, run, schema):
     main.add_command(command)

@@ -100,6 +100,7 @@ def analyse(file, n_jobs, only, function, **options):
     set_up()
     from gammapy_mimic.analysis.worker import load_function
     from gammapy_mimic.campaign import MimicCampaign
+    from gammapy_mimic.config import expand
 
     campaign = call(MimicCampaign.from_yaml, file)
     _check_only(only, file, campaign)
@@ -109,7 +110,8 @@ def analyse(file, n_jobs, only, function, **options):
     else:
         found = call(campaign.map, call(load_function, function), **options)
     click.echo(found.summary())
-    click.echo(f"Wrote {campaign.config.mimic.outdir}/analysis/ensemble.ecsv")
+    folder = expand(campaign.config.located().mimic.outdir, "mimic.outdir")
+    click.echo(f"Wrote {folder}/analysis/ensemble.ecsv")
     if found.failed:
         raise click.exceptions.Exit(1)
 

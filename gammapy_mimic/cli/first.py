@@ -1,5 +1,6 @@
-"""Commands that begin: the demonstration, and a new configuration."""
+"""Commands that begin: the demonstration, a new configuration, and its schema."""
 
+import json
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from gammapy_mimic.cli.common import (
     set_up,
 )
 
-__all__ = ["demo", "init"]
+__all__ = ["demo", "init", "schema"]
 
 
 @click.command(cls=ListCommand)
@@ -58,7 +59,7 @@ def demo(out, random_state, datastore, targets, donors, overwrite):
     click.echo(f"Mimics: {out}/mimics   figures: {out}/figures")
 
 
-@click.command()
+@click.command(cls=ListCommand)
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option(
     "--from",
@@ -66,22 +67,34 @@ def demo(out, random_state, datastore, targets, donors, overwrite):
     type=CONFIG_FILE,
     help="Gammapy analysis file to which the section 'mimic' is added.",
 )
+@click.option("--datastore", help="Data store of your runs.")
+@click.option("--targets", multiple=True, type=int, help="OBS_IDs, one or more.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-def init(file, source, overwrite):
+def init(file, source, datastore, targets, overwrite):
     """Write a configuration with comments to FILE.
 
     It is an ordinary gammapy analysis file with one more section, "mimic". With
-    --from the text of your own file is kept, and only the section is added.
+    --from the text of your own file is kept, and only the section is added; with
+    --datastore and --targets it is made for your runs. Which runs may be donors, and
+    the size of a point-like source, are proposed by what the data store holds.
     """
     path = Path(file)
     if path.exists() and not overwrite:
         raise click.UsageError(f"{file} exists; use --overwrite to replace it")
-    from gammapy_mimic.config import template
+    if (datastore is None) != (not targets) or (datastore and source):
+        raise click.UsageError("--datastore and --targets go together, without --from")
+    set_up()
+    from gammapy_mimic.config.template import example, template
 
-    text = None
-    if source is not None:
-        text = call(_read_text, source)
-    text = call(template, text, file=source)
+    if datastore is not None:
+        plain = call(example, datastore, list(targets), None)
+        text = call(example, datastore, list(targets), _suggestions(plain, path))
+    elif source is not None:
+        own = call(_read_text, source)
+        found = _suggestions(call(template, own, file=source), path)
+        text = call(template, own, found, file=source)
+    else:
+        text = template()
     from gammapy_mimic.io.output import atomic_write
 
     with errors_as_messages(), atomic_write(path) as new:
@@ -89,8 +102,45 @@ def init(file, source, overwrite):
     click.echo(f"Wrote {file}; next: edit it, then gammapy-mimic pairs {file}")
 
 
+def _suggestions(text, path):
+    """Look into the data store of a new configuration; None without proposals."""
+    from gammapy_mimic.config import MimicAnalysisConfig
+    from gammapy_mimic.config.suggest import suggest
+
+    with errors_as_messages(path):
+        config = MimicAnalysisConfig.from_yaml(text)
+    try:
+        found = suggest(config)
+    except (OSError, ValueError) as error:
+        click.echo(f"Nothing is proposed from the data store: {error}", err=True)
+        return None
+    for note in () if found is None else found.notes:
+        click.echo(f"Mind: {note}")
+    return found
+
+
 def _read_text(path):
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8") from error
+
+
+@click.command()
+@click.option("--out", type=click.Path(dir_okay=False), help="Write it to this file.")
+def schema(out):
+    """Print the JSON schema of the configuration.
+
+    Editors complete and check a configuration by it, and say what each key is. A new
+    file of "init" names it mimic.schema.json.
+    """
+    set_up()
+    from gammapy_mimic.config import json_schema
+    from gammapy_mimic.io.output import write_text
+
+    text = json.dumps(json_schema(), indent=2)
+    if out is None:
+        click.echo(text)
+    else:
+        call(write_text, out, [text, "\n"])
+        click.echo(f"Wrote {out}")

@@ -54,6 +54,7 @@ def _print_findings(name, findings):
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
+@PROCESSES
 @click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 @click.option(
@@ -63,7 +64,7 @@ def _print_findings(name, findings):
     type=FOLDER,
     help="Folder with Jinja templates in place of those of the package.",
 )
-def report(folder, unblind, overwrite, templates):
+def report(folder, n_jobs, unblind, overwrite, templates):
     """Write report.html on the campaign in DIR, and report.json with its numbers.
 
     The report is blind: data of the targets at the position of interest are read
@@ -72,7 +73,12 @@ def report(folder, unblind, overwrite, templates):
     set_up()
     from gammapy_mimic.report import Campaign, write_report
 
-    options = {"unblind": unblind, "overwrite": overwrite, "templates": templates}
+    options = {
+        "n_jobs": n_jobs,
+        "unblind": unblind,
+        "overwrite": overwrite,
+        "templates": templates,
+    }
     path = call(write_report, folder, **options)
     click.echo(f"Wrote {path}")
     missing = Campaign.read(folder).missing

@@ -3,13 +3,14 @@
 `models` holds the pydantic model of the file, `section` those of its section
 ``mimic:`` and `analyse` those of ``mimic.analyse``. `checking` turns all mistakes of a
 file into one error that a person can act on, `template` is the commented section for
-new files.
+new files, `schema` describes all keys for editors and for the documentation.
 """
 
 from gammapy_mimic.config.analyse import AnalyseConfig, InjectConfig
 from gammapy_mimic.config.checking import ConfigError
 from gammapy_mimic.config.models import MimicAnalysisConfig, analysis_matcher
 from gammapy_mimic.config.paths import expand
+from gammapy_mimic.config.schema import describe_keys, json_schema
 from gammapy_mimic.config.section import (
     DonorsConfig,
     MatchConfig,
@@ -30,6 +31,8 @@ __all__ = [
     "ScrambleConfig",
     "SourceConfig",
     "analysis_matcher",
+    "describe_keys",
     "expand",
+    "json_schema",
     "template",
 ]

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +17,10 @@ from gammapy.analysis.config import (
     deep_update,
 )
 from gammapy.utils.scripts import make_path
+from pydantic import PrivateAttr
 
 from gammapy_mimic.config.checking import ConfigError, check_settings, parse_yaml
-from gammapy_mimic.config.paths import RawPath
+from gammapy_mimic.config.paths import RawPath, beside, expand, locate, located
 from gammapy_mimic.config.section import MimicConfig
 from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.matching import DonorMatcher
@@ -53,7 +55,8 @@ class MimicAnalysisConfig(AnalysisConfig):
     """Gammapy's analysis configuration with one more section, ``mimic:``.
 
     It can stand wherever gammapy takes an `~gammapy.analysis.AnalysisConfig`. Paths
-    keep their environment variables until they are used.
+    keep their environment variables until they are used; where relative ones start,
+    says `located`.
 
     Attributes
     ----------
@@ -72,6 +75,7 @@ class MimicAnalysisConfig(AnalysisConfig):
     observations: _Observations = _Observations()
     datasets: _Datasets = _Datasets()
     mimic: MimicConfig = MimicConfig()
+    _file: Path | None = PrivateAttr(default=None)
 
     @classmethod
     def read(cls, path: PathLike) -> Self:
@@ -97,7 +101,9 @@ class MimicAnalysisConfig(AnalysisConfig):
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError([f"{file}: is not a text file in UTF-8"]) from error
-        return cls._from_text(text, str(file))
+        config = cls._from_text(text, str(file))
+        config._file = file.absolute()
+        return config
 
     @classmethod
     def from_yaml(cls, config_str: str) -> Self:
@@ -107,6 +113,66 @@ class MimicAnalysisConfig(AnalysisConfig):
     @classmethod
     def _from_text(cls, text, name):
         return check_settings(cls, parse_yaml(text, name), name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MimicAnalysisConfig):
+            return NotImplemented
+        # by their settings, wherever they were read from
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def file(self) -> Path | None:
+        """File from which it was read (`~pathlib.Path` or None)."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """Folder from which relative paths of section ``mimic`` start.
+
+        It is that of the file, or ``mimic.relative_to``; the working directory for
+        what was read from no file (`~pathlib.Path`).
+        """
+        folder = Path.cwd() if self._file is None else self._file.parent
+        given = self.mimic.relative_to
+        if given is None:
+            return folder
+        # as text: the folder of the results may be a link to elsewhere
+        path = expand(locate(given, folder), "mimic.relative_to")
+        return Path(os.path.normpath(path))
+
+    def located(self) -> Self:
+        """Make a copy that means the same in every working directory.
+
+        Relative paths of section ``mimic`` start from `folder`. Inputs of gammapy's
+        own sections start from the working directory, as in gammapy, unless they are
+        in `folder` only.
+
+        Returns
+        -------
+        config : `MimicAnalysisConfig`
+            Copy. Variables in paths stay.
+        """
+        folder = self.folder
+        observations = self.observations.model_copy(
+            update={
+                name: beside(getattr(self.observations, name), folder)
+                for name in ("datastore", "obs_file")
+            }
+        )
+        background = self.datasets.background
+        exclusion = {"exclusion": beside(background.exclusion, folder)}
+        background = background.model_copy(update=exclusion)
+        models = {"models_file": beside(self.general.models_file, folder)}
+        return self.model_copy(
+            update={
+                "observations": observations,
+                "datasets": self.datasets.model_copy(update={"background": background}),
+                "general": self.general.model_copy(update=models),
+                "mimic": located(self.mimic, folder),
+            }
+        )
 
     def update(
         self, config: str | dict[str, Any] | AnalysisConfig | None = None
@@ -135,7 +201,9 @@ class MimicAnalysisConfig(AnalysisConfig):
             )
         own = self.model_dump(exclude_defaults=True)
         merged: dict[str, Any] = functools.reduce(deep_update, (own, settings), {})
-        return check_settings(type(self), merged, "update")
+        updated = check_settings(type(self), merged, "update")
+        updated._file = self._file
+        return updated
 
     def matcher(self) -> DonorMatcher:
         """Make the matcher for this analysis; see `analysis_matcher`."""

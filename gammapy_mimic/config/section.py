@@ -116,7 +116,9 @@ class MatchConfig(GammapyBaseConfig):
 
     @model_validator(mode="after")
     def _can_match(self):
-        self.matcher()
+        # region files are looked for when the folder of the configuration is known
+        names = [name for name in self.keep_away if not name.endswith(".reg")]
+        self.model_copy(update={"keep_away": names}).matcher()
         return self
 
     def matcher(self, **kwargs: Any) -> DonorMatcher:
@@ -144,7 +146,19 @@ class MatchConfig(GammapyBaseConfig):
 
 
 class SourceConfig(GammapyBaseConfig):
-    """A source that is in no catalog."""
+    """A source that is in no catalog.
+
+    Attributes
+    ----------
+    name : str
+        Name.
+    lon, lat : `~astropy.coordinates.Angle`
+        Position, with units.
+    frame : {"icrs", "galactic"}
+        Frame of the position.
+    radius : `~astropy.coordinates.Angle` or None
+        Radius of its circle; None is that of a point-like source.
+    """
 
     name: StrictStr
     lon: AnyAngle
@@ -243,6 +257,9 @@ allow_other_telescope
         Seed.
     outdir : `~pathlib.Path`
         Folder for the results.
+    relative_to : `~pathlib.Path` or None
+        Folder from which relative paths of this section start. None is that of the
+        configuration file.
     compress : bool
         Whether event files are compressed.
     analyse : `~gammapy_mimic.config.AnalyseConfig`
@@ -267,6 +284,7 @@ allow_other_telescope
     n_mimics: Annotated[StrictInt, Field(ge=1, le=100000)] = 1
     random_state: Annotated[StrictInt, Field(ge=0)] = 0
     outdir: RawPath = Path("mimics")
+    relative_to: RawPath | None = None
     compress: StrictBool = False
     analyse: AnalyseConfig = AnalyseConfig()
     acknowledgement: StrictStr | None = None

@@ -1,8 +1,12 @@
 """The commented section ``mimic:`` for new configuration files."""
 
-from gammapy_mimic.config.checking import ConfigError, parse_yaml
+import re
+from textwrap import fill
 
-__all__ = ["template"]
+from gammapy_mimic.config.checking import ConfigError, parse_yaml
+from gammapy_mimic.config.suggest import Suggestions
+
+__all__ = ["example", "template"]
 
 _GAMMAPY = """\
 # An ordinary gammapy analysis file, and below it the section "mimic:".
@@ -30,6 +34,10 @@ datasets:
 """
 
 _SECTION = """\
+# Editors complete and check this file by what "gammapy-mimic schema --out
+# mimic.schema.json" writes:
+# yaml-language-server: $schema=mimic.schema.json
+
 # Background runs ("donors") are moved into the fields of view of the observations
 # above ("targets"). A "#" marks settings at their default.
 mimic:
@@ -79,14 +87,15 @@ mimic:
     # crop: false               # shorten to the ontime of the target
     n_mimics: 1                 # number of mimic data sets
     random_state: 42
-    outdir: mimics
+    outdir: mimics              # relative paths of this section start from this file
+    # relative_to: null         # or from this folder
     # compress: false
     # acknowledgement: null     # sentence for the report
     # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """
 
 
-def template(text: str | None = None) -> str:
+def template(text: str | None = None, found: Suggestions | None = None) -> str:
     """Commented configuration.
 
     Parameters
@@ -94,6 +103,9 @@ def template(text: str | None = None) -> str:
     text : str, optional
         Text of a gammapy analysis file. It is kept as it is, and the section is
         appended. Default is None: a complete example.
+    found : `~gammapy_mimic.config.suggest.Suggestions`, optional
+        What fits the user's runs; it takes the place of the example's settings.
+        Default is None.
 
     Returns
     -------
@@ -105,11 +117,57 @@ def template(text: str | None = None) -> str:
     ConfigError
         If the text has the section already, or is not a block of keys and values.
     """
+    section = _SECTION if found is None else _fitted(found)
     if text is None:
-        return f"{_GAMMAPY}\n{_SECTION}"
+        return f"{_GAMMAPY}\n{section}"
     if "mimic" in parse_yaml(text, "configuration"):
         raise ConfigError(["there is a section 'mimic' already"])
-    joined = f"{text.rstrip()}\n\n{_SECTION}" if text.strip() else _SECTION
+    joined = f"{text.rstrip()}\n\n{section}" if text.strip() else section
     # fails for a file in one pair of braces, to which nothing can be appended
     parse_yaml(joined, "with the section 'mimic' appended, the configuration")
     return joined
+
+
+def _fitted(found):
+    """Section with the settings that fit the user's runs."""
+    section = _SECTION
+    # the line of the setting, whatever it holds
+    for key, setting in (("where", found.donors), ("theta", found.theta)):
+        if setting:
+            section = re.sub(rf"(?m)^( +){key}:.*$", rf"\g<1>{setting}", section)
+    wrapped = {"width": 88, "initial_indent": "# ", "subsequent_indent": "#   "}
+    notes = "".join(f"{fill(f'Mind: {it}.', **wrapped)}\n" for it in found.notes)
+    return f"{notes}{section}"
+
+
+def example(datastore: str, obs_ids: list[int], found: Suggestions | None) -> str:
+    """Complete configuration for runs of a data store.
+
+    Parameters
+    ----------
+    datastore : str
+        Path of the data store.
+    obs_ids : list of int
+        Targets.
+    found : `~gammapy_mimic.config.suggest.Suggestions` or None
+        What fits them.
+
+    Returns
+    -------
+    text : str
+        YAML.
+    """
+    text = re.sub(r"(?m)^    datastore: .*$", f"    datastore: {datastore}", _GAMMAPY)
+    text = re.sub(r"obs_ids: \[[^]]*\]", f"obs_ids: {obs_ids}", text)
+    if found is None:
+        return template(text)
+    if found.required_irf:
+        irfs = ", ".join(found.required_irf)
+        required = f"    required_irf: [{irfs}]\n\ndatasets:"
+        text = text.replace("\ndatasets:", required, 1)
+    if found.position is not None:
+        ra_deg, dec_deg = found.position.ra.deg, found.position.dec.deg
+        place = f"lon: {ra_deg:.4f} deg, lat: {dec_deg:.4f} deg"
+        text = re.sub(r"lon: [-\d.]+ deg, lat: [-\d.]+ deg", place, text)
+    # nothing is left to be minded
+    return template(text, found._replace(notes=()))

@@ -7,7 +7,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle
 from astropy.time import Time
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from gammapy_mimic.matching.features import check_name, make_columns
 from gammapy_mimic.sky.location import geodetic_site, parse_location
@@ -87,9 +87,24 @@ Duration = Annotated[
     BeforeValidator(lambda value: _positive(_quantity(value, unit="d"))),
     AS_TEXT,
 ]
-Number = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+]
 Fraction = Annotated[
-    float, BeforeValidator(_fraction), Field(ge=0, allow_inf_nan=False)
+    float,
+    BeforeValidator(_fraction),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d*)?\s*%\s*$"},
+            ]
+        }
+    ),
 ]
 
 

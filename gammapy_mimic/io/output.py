@@ -114,7 +114,7 @@ def write_text(path, pieces):
 
 
 def save_figure(figure, path, **kwargs):
-    """Draw a figure to a file, whole or not at all; see `atomic_write`.
+    """Draw a figure to a file, whole or not at all, and close it; see `atomic_write`.
 
     Parameters
     ----------
@@ -125,7 +125,11 @@ def save_figure(figure, path, **kwargs):
     **kwargs
         Passed to `~matplotlib.figure.Figure.savefig`.
     """
+    import matplotlib.pyplot as plt
+
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".png")
     with atomic_write(path, "wb") as file:
         figure.savefig(file, format=path.suffix[1:], **kwargs)
+    # pyplot, if it knows the figure, need not keep it
+    plt.close(figure)

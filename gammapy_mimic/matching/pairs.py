@@ -10,6 +10,7 @@ from gammapy.data import DataStore, Observations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.matching import tables, text
 from gammapy_mimic.matching.features import FEATURES, Feature
 from gammapy_mimic.matching.good_time import Part
@@ -268,10 +269,8 @@ class PairTable(Table):
         figsize : tuple of float, optional
             Size of the figure in inches. Default is (11, 6).
         """
-        import matplotlib.pyplot as plt
-
-        figure, ax = plt.subplots(figsize=figsize, layout="constrained")
-        self.plot(ax)
+        figure = new_figure(figsize)
+        self.plot(figure.add_subplot())
         return figure
 
 

@@ -46,7 +46,13 @@ _CHOICES = {
 }
 
 
-class MimicMaker(Maker):
+class _ShownMaker(Maker):
+    """Maker that shows itself as it is printed."""
+
+    __repr__ = Maker.__str__
+
+
+class MimicMaker(_ShownMaker):
     """Make mimics: background runs moved into the field of view of a target.
 
     A mimic has the events of a donor (a background run of another field) and the
@@ -89,9 +95,8 @@ class MimicMaker(Maker):
         Allow target and donor of different telescopes. Default is False.
     scrambler : object, optional
         Any object with a method ``run(observation)`` that gives an observation. It
-        is applied to the donor in its own field, before the transfer. If ``run``
-        takes ``random_state``, it gets a seed of its own for each pair. Default is
-        None.
+        is applied to the donor in its own field, before the transfer. If ``run`` takes
+        ``random_state``, each pair has a seed of its own. Default is None.
     random_state : None, int, `~numpy.random.SeedSequence` or \
 `~numpy.random.Generator`, optional
         Seed for the scrambler. Each (target, donor, mimic set) has a child seed, so

@@ -25,13 +25,12 @@ from gammapy_mimic.checks import open_store
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import PathLike
-from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.matching.text import unfilled_targets
 from gammapy_mimic.report import place as places
-from gammapy_mimic.report.judge import ON_RADIUS, MapJudge, RegionJudge
-from gammapy_mimic.scramble.residuals import scramble_residuals
+from gammapy_mimic.report.judge import MapJudge, RegionJudge
+from gammapy_mimic.report.parts import measure_sets, open_mimics
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
     BackgroundSystematic,
@@ -40,7 +39,7 @@ from gammapy_mimic.validation import (
     TargetSignificance,
     field_checks,
 )
-from gammapy_mimic.validation.position import common_runs, events_at, shared_part
+from gammapy_mimic.validation.position import common_runs, shared_part
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
@@ -103,10 +102,7 @@ class Campaign:
 
     def observations(self, number: int) -> Observations:
         """Open the mimics of a set."""
-        store = open_store(self.sets[number])
-        mimics = store.get_observations(required_irf="all-optional")
-        # errors name the file
-        return Observations([read_once(mimic) for mimic in mimics])
+        return open_mimics(self.sets[number])
 
     def runs(self) -> Iterator[Observation]:
         """Give all mimics of all sets, one at a time."""
@@ -159,18 +155,24 @@ class Campaign:
         return self.place.position
 
     @cached_property
+    def indices(self) -> dict:
+        """Index of the runs of each mimic set."""
+        return {it: open_store(path).obs_table for it, path in self.sets.items()}
+
+    @cached_property
     def pointings(self) -> SkyCoord:
         """Pointings of all mimics, by the index."""
-        tables = [open_store(folder).obs_table for folder in self.sets.values()]
         lon, lat = (
-            np.concatenate([np.asarray(it[name], dtype=float) for it in tables])
+            np.concatenate(
+                [np.asarray(it[name], dtype=float) for it in self.indices.values()]
+            )
             for name in ("RA_PNT", "DEC_PNT")
         )
         return SkyCoord(lon, lat, unit="deg")
 
     def obs_ids(self, number: int) -> list[int]:
         """OBS_IDs of the mimics of a set, which are those of its targets."""
-        return [int(it) for it in open_store(self.sets[number]).obs_table["OBS_ID"]]
+        return [int(it) for it in self.indices[number]["OBS_ID"]]
 
     def target_ids(self, number: int) -> dict[int, int]:
         """OBS_ID of the target of each mimic of a set, by that of the mimic.
@@ -314,9 +316,9 @@ class Measurement:
 
 
 def measure(
-    campaign: Campaign, *, unblind: bool = False, n_toys: int = 50
+    campaign: Campaign, *, unblind: bool = False, n_toys: int = 50, n_jobs: int = 1
 ) -> Measurement:
-    """Measure on all mimic sets of a campaign, one set at a time.
+    """Measure on all mimic sets of a campaign, one set at a time in each process.
 
     Parameters
     ----------
@@ -326,6 +328,8 @@ def measure(
         Look at the targets, too: those that are in the mimic sets. Default is False.
     n_toys : int, optional
         Number of toys for each significance map. Default is 50.
+    n_jobs : int, optional
+        Number of processes. Default is 1. The numbers do not depend on it.
 
     Returns
     -------
@@ -338,30 +342,25 @@ def measure(
     target_ids = {number: campaign.target_ids(number) for number in campaign.sets}
     runs, left_out = common_runs([it.values() for it in target_ids.values()])
     judge = _judge(campaign, n_toys)
-    energy_range = judge.energy_edges[[0, -1]]
-    events: list[Counter] = []
-    values, residuals, compared = [], [], []
-    for place, number in enumerate(campaign.sets):
-        mimics = campaign.observations(number)
-        # a set that lacks some of the targets is measured, but not compared
-        stacked = {
+    # a set that lacks some of the targets is measured, but not compared
+    stacked = {
+        number: {
             mimic
             for mimic, target in target_ids[number].items()
             if place in left_out or target in runs
         }
-        with error_context(f"{campaign.sets[number]}"):
-            stack = judge.add_set(mimics, stacked)
-        value = judge.significance(number, stack)
-        if place not in left_out:
-            compared.append(number)
-        values.append(np.nan if place in left_out else value)
-        at_position = (
-            events_at(it, found.position, ON_RADIUS, energy_range)
-            for it in mimics
-            if it.obs_id in stacked
-        )
-        events.append(sum(at_position, Counter()))
-        table = scramble_residuals(mimics)
+        for place, number in enumerate(campaign.sets)
+    }
+    compared = [it for place, it in enumerate(campaign.sets) if place not in left_out]
+    kept = CampaignFolder(campaign.path).state / "report"
+    parts = measure_sets(judge, campaign.sets, stacked, kept, n_jobs=n_jobs)
+    events: list[Counter] = []
+    values, residuals = [], []
+    for number, part in parts:
+        value = judge.add(number, part)
+        values.append(value if number in compared else np.nan)
+        events.append(Counter(map(tuple, part.arrays["events"].tolist())))
+        table = part.tables["residuals"]
         table["MIMIC_SET"] = np.full(len(table), number)
         residuals.append(table)
     found.residuals = vstack([it for it in residuals if len(it)] or residuals[:1])

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gammapy_mimic.analysis import Ensemble
@@ -42,6 +44,7 @@ def write_report(
     overwrite: bool = False,
     n_toys: int = 50,
     templates: PathLike | None = None,
+    n_jobs: int = 1,
 ) -> Path:
     """Write the report of a campaign.
 
@@ -59,6 +62,8 @@ def write_report(
     templates : str or `~pathlib.Path`, optional
         Folder with Jinja templates that stand in for those of the same name in
         ``gammapy_mimic/report/templates``. Default is None: none.
+    n_jobs : int, optional
+        Number of processes. Default is 1. The report does not depend on it.
 
     Returns
     -------
@@ -93,7 +98,7 @@ def write_report(
         )
     for place in (folder, folder / "figures"):
         _check_place(place)
-    found = measure(campaign, unblind=unblind, n_toys=n_toys)
+    found = measure(campaign, unblind=unblind, n_toys=n_toys, n_jobs=n_jobs)
     ensemble = _ensemble(folder, unblind)
     numbers = content(campaign, found, ensemble, n_toys=n_toys)
     figures = {
@@ -163,8 +168,10 @@ def _check_place(folder):
 def _picture(path: Path, caption: str, figure: Figure) -> dict[str, Any]:
     """Write a figure, and give it as the templates take it."""
     content = io.BytesIO()
-    # no version of matplotlib in the file: the same bytes each time
-    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    figure.set_dpi(DPI)
+    # savefig would draw it twice, for its layout; without the version of matplotlib
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+    plt.close(figure)
     path.parent.mkdir(exist_ok=True)
     with atomic_write(path, "wb") as file:
         file.write(content.getvalue())

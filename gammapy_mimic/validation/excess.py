@@ -5,7 +5,7 @@ from astropy import units as u
 from gammapy.estimators import ExcessMapEstimator
 from gammapy.makers import RingBackgroundMaker
 from gammapy.stats import CashCountsStatistic, WStatCountsStatistic
-from scipy.signal import fftconvolve
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.validation.reduction import exclusion_mask
@@ -56,10 +56,11 @@ class ExcessMaps:
         self.background = np.where(self.safe, background, 0)
         estimator = ExcessMapEstimator(correlation_radius)
         circle = estimator.estimate_kernel(dataset).data
-        self.circle = circle / circle.max()
+        shape = self.background.shape[-2:]
+        self.circle = _Sums(circle / circle.max(), shape)
         ring = RingBackgroundMaker(**(RING if ring is None else ring))
-        self.ring = ring.kernel(dataset.counts).array
-        acceptance = _sums(self.background * self.outside, self.ring)
+        self.ring = _Sums(ring.kernel(dataset.counts).array, shape)
+        acceptance = self.ring(self.background * self.outside)
         self.has_off = self.safe & (
             acceptance > NO_ACCEPTANCE * acceptance.max(initial=0)
         )
@@ -67,13 +68,14 @@ class ExcessMaps:
             self.background, acceptance, where=self.has_off, out=0 * acceptance
         )
         on, off = (
-            _with_total(_sums(np.where(self.has_off, it, 0), self.circle))
+            _with_total(self.circle(np.where(self.has_off, it, 0)))
             for it in (self.background, acceptance)
         )
         self.alpha = on / np.where(off > 0, off, np.nan)
         self.model = self.scaled(dataset.counts.data)
         data = self.has_off if method == "ring" else self.safe & (self.model > 0)
         self.has_data = _any_and_each(data)
+        self.is_selected = self.has_data & _any_and_each(self.used)
 
     def scaled(self, counts):
         """Background scaled to counts outside of the exclusion, by energy.
@@ -107,14 +109,11 @@ class ExcessMaps:
         significances : `~numpy.ndarray`
             Shape (..., 1 + n_energy, n_y, n_x); NaN where there is no background.
         """
-        counts = np.where(self.safe, counts, 0).astype(float)
-        find = self._of_ring if self.method == "ring" else self._of_field
-        with np.errstate(all="ignore"):
-            return np.where(self.has_data, find(counts), np.nan)
+        return self._significances(counts, self.has_data)
 
     def select(self, significances):
         """Significances of the pixels that are used; NaN elsewhere."""
-        return np.where(_any_and_each(self.used), significances, np.nan)
+        return np.where(self.is_selected, significances, np.nan)
 
     def toys(self, n_toys, rng):
         """Significances of Poisson skies of the scaled background.
@@ -136,25 +135,33 @@ class ExcessMaps:
         for first in range(0, n_toys, chunk):
             number = min(chunk, n_toys - first)
             counts = rng.poisson(self.model, (number, *self.model.shape))
-            yield self.select(self.significances(counts))
+            yield self._significances(counts, self.is_selected)
 
-    def _of_ring(self, counts):
-        """Li & Ma significance with the background of a ring."""
-        off = np.rint(_sums(counts * self.outside, self.ring))
-        on = np.where(self.has_off, counts, 0)
-        expected = _with_total(_sums(self.ratio * off, self.circle))
-        off = np.where(self.has_off, off, 0)
-        n_on, n_off = (_with_total(np.rint(_sums(it, self.circle))) for it in (on, off))
+    def _significances(self, counts, wanted):
+        """Significances where they are wanted; NaN elsewhere."""
+        counts = np.where(self.safe, counts, 0).astype(float)
+        find = self._of_ring if self.method == "ring" else self._of_field
+        shape = *counts.shape[:-3], *wanted.shape
+        found = np.full(shape, np.nan)
+        with np.errstate(all="ignore"):
+            found[..., wanted] = find(counts, wanted).sqrt_ts
+        return found
+
+    def _of_ring(self, counts, wanted):
+        """Li & Ma statistic with the background of a ring."""
+        off = np.rint(self.ring(counts * self.outside))
+        maps = np.where(self.has_off, [counts, off, self.ratio * off], 0)
+        n_on, n_off, expected = _with_total(self.circle(maps))[..., wanted]
+        n_on, n_off = np.rint(n_on), np.rint(n_off)
         # where a circle has no off counts the acceptances are all that is known
-        alpha = np.where(n_off > 0, expected / n_off, self.alpha)
-        return WStatCountsStatistic(n_on, n_off, alpha).sqrt_ts
+        alpha = np.where(n_off > 0, expected / n_off, self.alpha[wanted])
+        return WStatCountsStatistic(n_on, n_off, alpha)
 
-    def _of_field(self, counts):
-        """Root of the Cash statistic with the scaled background."""
-        n_on, expected = (
-            _with_total(_sums(it, self.circle)) for it in (counts, self.scaled(counts))
-        )
-        return CashCountsStatistic(np.rint(n_on), expected).sqrt_ts
+    def _of_field(self, counts, wanted):
+        """Cash statistic with the scaled background."""
+        maps = np.stack([counts, self.scaled(counts)])
+        n_on, expected = _with_total(self.circle(maps))[..., wanted]
+        return CashCountsStatistic(np.rint(n_on), expected)
 
 
 def _any_and_each(mask):
@@ -167,7 +174,28 @@ def _with_total(maps):
     return np.concatenate([maps.sum(axis=-3, keepdims=True), maps], axis=-3)
 
 
-def _sums(maps, kernel):
-    """Sum of a map in a shape about each pixel."""
-    kernel = kernel.reshape((1,) * (maps.ndim - 2) + kernel.shape[-2:])
-    return fftconvolve(maps, kernel, mode="same", axes=(-2, -1))
+class _Sums:
+    """Sum of maps in a shape about each pixel, by FFT.
+
+    Parameters
+    ----------
+    kernel : `~numpy.ndarray`
+        Shape, whose transform is kept.
+    shape : tuple of int
+        Shape of the maps, (n_y, n_x).
+    """
+
+    def __init__(self, kernel, shape):
+        kernel = kernel.reshape(kernel.shape[-2:])
+        full = [n + k - 1 for n, k in zip(shape, kernel.shape, strict=True)]
+        self.size = [next_fast_len(number, real=True) for number in full]
+        self.kernel = rfft2(kernel, self.size)
+        self.part = tuple(
+            slice((k - 1) // 2, (k - 1) // 2 + n)
+            for n, k in zip(shape, kernel.shape, strict=True)
+        )
+
+    def __call__(self, maps):
+        spectrum = rfft2(maps, self.size)
+        spectrum *= self.kernel
+        return irfft2(spectrum, self.size)[..., *self.part]

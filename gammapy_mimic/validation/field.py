@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.sky.positions import event_positions, fov_coordinates
+from gammapy_mimic.validation.shown import ShownResult
 
 __all__ = ["FieldChecks", "field_checks"]
 
@@ -23,8 +25,8 @@ _LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class FieldChecks:
+@dataclass(frozen=True, repr=False)
+class FieldChecks(ShownResult):
     """Comparison of a donor and its mimic.
 
     Attributes
@@ -46,7 +48,7 @@ class FieldChecks:
 
     def peek(self, figsize: tuple = (13, 3.8)) -> Figure:
         """Draw offset squared, azimuth and energy of both runs in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         for number, (name, samples) in enumerate(self.samples.items()):
             ax = figure.add_subplot(1, 3, number + 1)
             both = np.concatenate(samples)

@@ -15,17 +15,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
-from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.figures import new_figure
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import RING
 from gammapy_mimic.validation.local_figure import plot_local
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
+    donor_of,
     exclusion_mask,
+    in_memory,
     map_geometry,
     reduce_run,
 )
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.statistics import MIN_PREDICTED
 from gammapy_mimic.validation.systematic_limits import systematic_limits
 
@@ -40,8 +44,8 @@ PIXELS_PER_RADIUS = {"background": 3, "ring": 3, "reflected": 8}
 """Of the smallest circle; a model takes care of what pixels cut off, others do not."""
 
 
-@dataclass(frozen=True)
-class LocalSystematic:
+@dataclass(frozen=True, repr=False)
+class LocalSystematic(ShownResult):
     """Counts over prediction in circles, as a function of their radius.
 
     Attributes
@@ -83,14 +87,14 @@ class LocalSystematic:
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 
 
 def local_systematic(
     observations: Iterable[Observation],
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     radius: u.Quantity = RADII,
     energy_edges: u.Quantity = ENERGY_EDGES,
@@ -118,8 +122,8 @@ def local_systematic(
     observations : iterable of `~gammapy.data.Observation`
         Runs that should be empty at these places, such as all mimics of all sets. One
         at a time is held.
-    position : `~astropy.coordinates.SkyCoord`
-        Position of interest.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Position of interest, or the name of a source there.
     radius : `~astropy.coordinates.Angle`, optional
         Radii of the circles, one or more. Default is 0.1, 0.2, 0.3, 0.5, 0.7, 1 deg.
     energy_edges : `~astropy.units.Quantity`, optional
@@ -147,21 +151,11 @@ def local_systematic(
         If ``method`` is none of these, a radius is not positive, or a run has no
         background model and the method needs one.
     """
-    counts = LocalCounts(position, radius, energy_edges, method, offset_max)
-    binsz = counts.radii.min() / PIXELS_PER_RADIUS[method]
-    binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
+    place = position_of(position)
+    counts = LocalCounts(place, radius, energy_edges, method, offset_max)
     for observation in observations:
-        # errors name the file
-        observation = read_once(observation)
-        pointing = observation.get_pointing_icrs(observation.tmid)
-        geom = map_geometry(pointing, energy_edges, 2 * offset_max, binsz)
-        dataset = reduce_run(
-            observation,
-            geom,
-            offset_max=offset_max,
-            background=method != "reflected",
-        )
-        counts.add(dataset, pointing, exclusion_mask(geom, exclusion))
+        observation = in_memory(observation)
+        counts.add(donor_of(observation), counts.count_run(observation, exclusion))
     return counts.result()
 
 
@@ -186,8 +180,18 @@ class LocalCounts:
         self._donors = []
         self._found = [[] for _ in self.radii]
 
-    def add(self, dataset, pointing, mask):
-        """Count in a run.
+    def count_run(self, observation, exclusion):
+        """Reduce a run about its pointing, and `count` in it."""
+        binsz = self.radii.min() / PIXELS_PER_RADIUS[self.method]
+        binsz = np.clip(binsz, 0.015 * u.deg, 0.1 * u.deg)
+        pointing = observation.get_pointing_icrs(observation.tmid)
+        geom = map_geometry(pointing, self.energy_edges, 2 * self.offset_max, binsz)
+        options = {"background": self.method != "reflected"}
+        dataset = reduce_run(observation, geom, offset_max=self.offset_max, **options)
+        return self.count(dataset, pointing, exclusion_mask(geom, exclusion))
+
+    def count(self, dataset, pointing, mask):
+        """Count in a reduced run.
 
         Parameters
         ----------
@@ -197,10 +201,14 @@ class LocalCounts:
             Pointing of the run.
         mask : `~gammapy.maps.Map`
             True outside of exclusion regions.
+
+        Returns
+        -------
+        found : list of `~numpy.ndarray`
+            Of each radius, shape (3, n_places, 1 + n_energy), for `add`.
         """
-        self._donors.append(dataset.meta_table["DONOR_OBS_ID"][0])
-        pixels = _Pixels(dataset, mask)
-        for radius, found in zip(self.radii, self._found, strict=True):
+        pixels, found = _Pixels(dataset, mask), []
+        for radius in self.radii:
             places = _places(self.position, pointing, radius, self.offset_max)
             inside = pixels.within(places, radius)
             is_free = ~np.any(inside & ~pixels.outside, axis=1)
@@ -208,14 +216,22 @@ class LocalCounts:
             is_free[:1] = True
             inside = inside[is_free]
             if self.method == "background":
-                found.append(pixels.by_model(inside))
+                values = pixels.by_model(inside)
             elif self.method == "ring":
                 inner = max(RING["r_in"], radius)
                 ring = pixels.within(places[is_free], inner + RING["width"])
                 ring &= ~pixels.within(places[is_free], inner)
-                found.append(pixels.by_ring(inside, ring))
+                values = pixels.by_ring(inside, ring)
             else:
-                found.append(pixels.by_others(inside))
+                values = pixels.by_others(inside)
+            found.append(np.array(values))
+        return found
+
+    def add(self, donor, found):
+        """Add what was counted in a run; ``donor`` is the OBS_ID of its donor."""
+        self._donors.append(donor)
+        for runs, values in zip(self._found, found, strict=True):
+            runs.append(values)
 
     def result(self):
         """Systematic of the runs so far.

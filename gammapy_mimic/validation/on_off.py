@@ -26,12 +26,15 @@ from matplotlib.figure import Figure
 from regions import PointSkyRegion, SkyRegion
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.figures import new_figure
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     donor_of,
     exclusion_mask,
     map_geometry,
 )
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.systematic import BackgroundSystematic
 
 __all__ = ["OnOffCounts", "off_region_room", "on_off"]
@@ -44,8 +47,8 @@ MAX_OFF = 3
 MASK = {"width": 8 * u.deg, "binsz": 0.02 * u.deg}
 
 
-@dataclass(frozen=True)
-class OnOffCounts:
+@dataclass(frozen=True, repr=False)
+class OnOffCounts(ShownResult):
     """Counts in an on region and in its off regions.
 
     Attributes
@@ -141,14 +144,14 @@ class OnOffCounts:
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw on counts and expected background in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 
 
 def on_off(
     observations: Iterable[Observation],
-    region: SkyRegion | SkyCoord,
+    region: SkyRegion | SkyCoord | str,
     *,
     energy_edges: u.Quantity = ENERGY_EDGES,
     exclusion: Sequence | Map | None = None,
@@ -166,7 +169,7 @@ def on_off(
         Runs, such as a mimic set. One at a time is held.
     region : `~regions.CircleSkyRegion`, `~regions.PointSkyRegion` or \
 `~astropy.coordinates.SkyCoord`
-        On region; a point or position for runs with RAD_MAX.
+        On region; a point, position or name of a source for runs with RAD_MAX.
     energy_edges : `~astropy.units.Quantity`, optional
         Edges of the energy bins. Default is 0.5, 0.8, 1.3, 2.1, 3.4, 20 TeV.
     exclusion : list of `~regions.SkyRegion` or `~gammapy.maps.Map`, optional
@@ -189,8 +192,8 @@ def on_off(
         If no run has off regions, or the region does not fit the directional cut of a
         run.
     """
-    if isinstance(region, SkyCoord):
-        region = PointSkyRegion(region.icrs)
+    if isinstance(region, SkyCoord | str):
+        region = PointSkyRegion(position_of(region).icrs)
     mask = None
     if exclusion is not None:
         mask = exclusion_mask(map_geometry(region.center, **MASK), exclusion)

@@ -18,8 +18,11 @@ from scipy.linalg import helmert
 from scipy.stats import norm
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.figures import new_figure
+from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import donor_of, reduce_runs
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.significance import empirical_p_value
 
 __all__ = [
@@ -37,8 +40,8 @@ LEAST_DIFFERENCE = 0.1
 """Part of its events in which a mimic set has to differ from others to count."""
 
 
-@dataclass(frozen=True)
-class TargetSignificance:
+@dataclass(frozen=True, repr=False)
+class TargetSignificance(ShownResult):
     r"""Significance at one position in many mimic sets, and perhaps in the target.
 
     Attributes
@@ -113,7 +116,7 @@ class TargetSignificance:
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:
         """Draw the mimic sets, and the target if it was given, in a new figure."""
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         self.plot(figure.add_subplot())
         return figure
 
@@ -174,7 +177,7 @@ class TargetSignificance:
 
 def target_significance(
     mimics: Sequence,
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     target: MapDataset | Iterable[Observation] | None = None,
     on_radius: u.Quantity = 0.1 * u.deg,
@@ -194,8 +197,8 @@ def target_significance(
     ----------
     mimics : list of `~gammapy.datasets.MapDataset` or of `~gammapy.data.Observations`
         For each mimic set a data set, see `reduce_runs`, or its runs.
-    position : `~astropy.coordinates.SkyCoord`
-        Position.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Position, or the name of a source there.
     target : same as a mimic set, optional
         Data set or runs of the target. Default is None: the analysis stays blind.
     on_radius : `~astropy.coordinates.Angle`, optional
@@ -216,6 +219,7 @@ def target_significance(
     ValueError
         If no mimic set has the targets of the target.
     """
+    position = position_of(position)
     stacks = [*mimics, *([] if target is None else [target])]
     n_sets = len(mimics)
     is_reduced = all(isinstance(it, MapDataset) for it in stacks)

@@ -1,5 +1,6 @@
 """Data sets of runs, reduced by gammapy."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -9,12 +10,22 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 from gammapy.data import Observation
 from gammapy.datasets import MapDataset
+from gammapy.irf import Background2D, Background3D
 from gammapy.makers import FoVBackgroundMaker, MapDatasetMaker, SafeMaskMaker
 from gammapy.maps import Map, MapAxis, WcsGeom
+from gammapy.utils.interpolation import interpolation_scale
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.sources.places import position_of
 
-__all__ = ["ENERGY_EDGES", "exclusion_mask", "reduce_run", "reduce_runs", "stack_run"]
+__all__ = [
+    "ENERGY_EDGES",
+    "exclusion_mask",
+    "in_memory",
+    "reduce_run",
+    "reduce_runs",
+    "stack_run",
+]
 
 ENERGY_EDGES = [0.5, 0.8, 1.3, 2.1, 3.4, 20] * u.TeV
 OFFSET_MAX = 2 * u.deg
@@ -56,8 +67,7 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
     ValueError
         If the run has no background model.
     """
-    # errors name the file
-    observation = read_once(observation)
+    observation = in_memory(observation)
     if background and observation.bkg is None:
         raise ValueError(
             f"Run {observation.obs_id} has no background model, with which counts "
@@ -67,7 +77,8 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
     fine = geom.to_image().to_cube([_fine_axis(geom.axes["energy"])])
     empty = MapDataset(counts=Map.from_geom(fine), name=f"{observation.obs_id}")
     selection = ["counts", "background"] if background else ["counts"]
-    maker = MapDatasetMaker(selection=selection)
+    # in_memory has done that
+    maker = MapDatasetMaker(selection, background_interp_missing_data=False)
     safe = SafeMaskMaker(["offset-max", "aeff-default"], offset_max=offset_max)
     found = safe.run(maker.run(empty, observation), observation)
     dataset = found.resample_energy_axis(geom.axes["energy"], name=found.name)
@@ -75,6 +86,65 @@ def reduce_run(observation, geom, *, offset_max=OFFSET_MAX, background=True):
         {"OBS_ID": [observation.obs_id], "DONOR_OBS_ID": [donor_of(observation)]}
     )
     return dataset
+
+
+def in_memory(observation):
+    """Run whose events and IRFs are read once: gammapy reads them at each access.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Run, not changed.
+
+    Returns
+    -------
+    held : `~gammapy.data.Observation`
+        The same run. Gaps of its background model in energy are filled, see
+        `fill_gaps`.
+    """
+    # errors name the file
+    held = copy.copy(read_once(observation))
+    held.events, held.aeff = held.events, held.aeff
+    held.bkg = fill_gaps(held.bkg)
+    return held
+
+
+def fill_gaps(bkg):
+    """Background model with a rate where there is one at lower and higher energies.
+
+    This is the interpolation of `~gammapy.irf.IRF.interp_missing_data`, of all bins
+    at once: one after the other they take most of the time of a prediction.
+
+    Parameters
+    ----------
+    bkg : `~gammapy.irf.Background2D`, `~gammapy.irf.Background3D` or other
+        Model, not changed.
+
+    Returns
+    -------
+    filled : same as ``bkg``
+        Model; itself if it is none of these two, or has no gaps.
+    """
+    if not isinstance(bkg, Background2D | Background3D):
+        return bkg
+    axis = bkg.axes.index("energy")
+    data = np.moveaxis(bkg.data.copy(), axis, 0)
+    known, number = np.isfinite(data) & (data != 0), len(data)
+    index = np.arange(number).reshape(number, *[1] * (data.ndim - 1))
+    below = np.maximum.accumulate(np.where(known, index, -1))
+    above = np.minimum.accumulate(np.where(known, index, number)[::-1])[::-1]
+    place = np.nonzero(~known & (below >= 0) & (above < number))
+    if not len(place[0]):
+        return bkg
+    scale = interpolation_scale(bkg.interp_kwargs.get("values_scale", "lin"))
+    low, high = below[place], above[place]
+    first, last = (scale(data[it, *place[1:]]).astype(float) for it in (low, high))
+    data[place] = scale.inverse(
+        (last - first) / (high - low) * (place[0] - low) + first
+    )
+    filled = copy.copy(bkg)
+    filled.data = np.moveaxis(data, 0, axis)
+    return filled
 
 
 def _fine_axis(axis):
@@ -107,7 +177,7 @@ def map_geometry(position, energy_edges=ENERGY_EDGES, width=WIDTH, binsz=PIXEL):
 
 def reduce_runs(
     observations: Iterable[Observation],
-    position: SkyCoord,
+    position: SkyCoord | str,
     *,
     energy_edges: u.Quantity = ENERGY_EDGES,
     width: u.Quantity = WIDTH,
@@ -121,8 +191,8 @@ def reduce_runs(
     ----------
     observations : iterable of `~gammapy.data.Observation`
         Runs with background models, such as a mimic set. One at a time is held.
-    position : `~astropy.coordinates.SkyCoord`
-        Centre of the map, in the middle of a pixel.
+    position : `~astropy.coordinates.SkyCoord` or str
+        Centre of the map, in the middle of a pixel, or the name of a source there.
     energy_edges : `~astropy.units.Quantity`, optional
         Edges of the energy bins. Default is 0.5, 0.8, 1.3, 2.1, 3.4, 20 TeV.
     width, binsz : `~astropy.coordinates.Angle`, optional
@@ -143,8 +213,10 @@ def reduce_runs(
     ------
     ValueError
         If a run has no background model.
+    TypeError
+        If the position is neither a `~astropy.coordinates.SkyCoord` nor a name.
     """
-    geom = map_geometry(position, energy_edges, width, binsz)
+    geom = map_geometry(position_of(position), energy_edges, width, binsz)
     stacked, mask = empty_stack(geom), exclusion_mask(geom, exclusion)
     for observation in observations:
         stack_run(stacked, reduce_run(observation, geom, offset_max=offset_max), mask)

@@ -18,8 +18,10 @@ from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.seeds import seed_sequence
 from gammapy_mimic.io.arguments import RandomState
+from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.validation.excess import ExcessMaps
 from gammapy_mimic.validation.reduction import reduce_runs
+from gammapy_mimic.validation.shown import ShownResult
 
 __all__ = [
     "GlobalSignificance",
@@ -54,8 +56,8 @@ def empirical_p_value(value: float, others: ArrayLike) -> float:
     return float((np.sum(others >= value) + 1) / (len(others) + 1))
 
 
-@dataclass(frozen=True)
-class SignificanceDistribution:
+@dataclass(frozen=True, repr=False)
+class SignificanceDistribution(ShownResult):
     """Distribution of the significances of the pixels of a map.
 
     Attributes
@@ -100,7 +102,7 @@ class SignificanceDistribution:
         figure : `~matplotlib.figure.Figure`
             Figure.
         """
-        figure = Figure(figsize=figsize, layout="constrained")
+        figure = new_figure(figsize)
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
         image = self.image.get_image_by_idx((0,))
         image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
@@ -285,8 +287,8 @@ def _moments(maps):
     return np.array([mean, width, np.where(number > 0, largest, np.nan)])
 
 
-@dataclass(frozen=True)
-class GlobalSignificance:
+@dataclass(frozen=True, repr=False)
+class GlobalSignificance(ShownResult):
     """Largest significance of a map, with all places at which it could have been.
 
     Attributes

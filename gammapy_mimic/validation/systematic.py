@@ -25,6 +25,7 @@ from gammapy_mimic.validation.reduction import (
     OFFSET_MAX,
     donor_of,
 )
+from gammapy_mimic.validation.shown import ShownResult
 from gammapy_mimic.validation.statistics import (
     MIN_PREDICTED,
     donor_ratios,
@@ -48,8 +49,8 @@ from gammapy_mimic.validation.systematic_table import (
 __all__ = ["BackgroundSystematic", "background_systematic"]
 
 
-@dataclass(frozen=True)
-class BackgroundSystematic:
+@dataclass(frozen=True, repr=False)
+class BackgroundSystematic(ShownResult):
     """Counts over predicted background of many runs that should be empty.
 
     Donors are the experiments: the mimics of one have the same events, and all of its

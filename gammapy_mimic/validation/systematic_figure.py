@@ -1,7 +1,8 @@
 """Figures of the systematic of the background."""
 
 import numpy as np
-from matplotlib.figure import Figure
+
+from gammapy_mimic.io.figures import new_figure
 
 __all__ = ["peek_systematic", "plot_systematic"]
 
@@ -41,7 +42,7 @@ def _names(table):
 
 def peek_systematic(systematic, figsize):
     """Draw the table, and the correlation between its bins, in a new figure."""
-    figure = Figure(figsize=figsize, layout="constrained", dpi=90)
+    figure = new_figure(figsize, dpi=90)
     plot_systematic(systematic.table, figure.add_subplot(1, 3, (1, 2)))
     ax = figure.add_subplot(133)
     image = ax.imshow(systematic.correlation, cmap="RdBu_r", vmin=-1, vmax=1)

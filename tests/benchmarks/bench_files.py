@@ -1,10 +1,13 @@
 """One mimic, file in to file out, beside what others do with the same files."""
 
 import gzip
+import itertools
 import os
+import time
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -85,10 +88,19 @@ def floor_fitsio(_, donor, output):
 
 
 def mimic(target, donor, output):
+    """Make a mimic at the defaults: the background model is turned with its events."""
+    FAKER.convert_fov(target, donor, output)
+
+
+def mimic_copied(target, donor, output):
+    """Make a mimic with the background model of the target."""
     FAKER.convert_fov(target, donor, output, copy_background=True)
 
 
-@pytest.mark.parametrize("way", [mimic, flat_shift, plain_copy, floor_fitsio, floor])
+WAYS = [mimic, mimic_copied, flat_shift, plain_copy, floor_fitsio, floor]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def bench_convert(benchmark, way, paths):
     def setup():
         """Forget what earlier rounds have read, and remove what they have written."""
@@ -99,3 +111,58 @@ def bench_convert(benchmark, way, paths):
 
     benchmark.group = f"one mimic, {''.join(paths[0].suffixes)}"
     benchmark.pedantic(way, setup=setup, rounds=15, warmup_rounds=2)
+
+
+def use_zlib(monkeypatch):
+    """Read and write compressed files as Python's own library does."""
+    monkeypatch.setitem(files._DECOMPRESS, b"\x1f\x8b", gzip.decompress)
+    monkeypatch.setattr(files.igzip, "compress", gzip.compress)
+
+
+CASES = ["hess.fits", "hess.fits.gz", "hess.fits.gz zlib", "cta.fits"]
+
+
+def _pair(case, start):
+    """Bytes of a target and a donor; ``start`` is when the target was taken."""
+    place = {"pointing": SkyCoord(20, -50, unit="deg"), "start": start}
+    if case.startswith("hess"):
+        return _content(23523, **place), _content(25345)
+    found = []
+    for obs_id, options in ((1, place), (2, {})):
+        stream = BytesIO()
+        run = make_hdulist("full", obs_id=obs_id, n_events=100_000, **options)
+        run.writeto(stream)
+        found.append(stream.getvalue())
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def bench_cpu_against_flat_shift(case, tmp_path, tell, monkeypatch):
+    """CPU time of a mimic over that of a flat shift, in turn; new files each time."""
+    if case.endswith("zlib"):
+        use_zlib(monkeypatch)
+    suffix = case.split()[0].removeprefix(case[: case.index(".")])
+    contents = _pair(case, Time("2021-03-02T19:47:00", scale="tt"))
+    if suffix.endswith(".gz"):
+        contents = [gzip.compress(content) for content in contents]
+    ways, seconds = [mimic, mimic_copied, flat_shift], {}
+    for number, way in itertools.product(range(9), ways):
+        # a name that nobody has seen, and nothing left of earlier rounds
+        folder = tmp_path / f"{way.__name__}_{number}"
+        folder.mkdir()
+        paths = [folder / f"{name}{suffix}" for name in ("target", "donor", "out")]
+        for path, content in zip(paths, contents, strict=False):
+            path.write_bytes(content)
+        files._kept_file.cache_clear()
+        astrometry._HOURLY.clear()
+        start = time.process_time()
+        way(*paths)
+        seconds.setdefault(way.__name__, []).append(time.process_time() - start)
+    # the first rounds import and warm up
+    median = {name: 1e3 * np.median(found[2:]) for name, found in seconds.items()}
+    tell(
+        f"{case}: CPU time of a mimic / flat shift "
+        f"{median['mimic'] / median['flat_shift']:.2f}, with the background copied "
+        f"{median['mimic_copied'] / median['flat_shift']:.2f} "
+        f"({', '.join(f'{name} {value:.1f} ms' for name, value in median.items())})"
+    )

@@ -2,6 +2,7 @@
 
 from gammapy_mimic.data.compat.irf_parts import (
     IRFS,
+    background,
     background_alignment,
     irf,
     irf_keywords,
@@ -30,7 +31,6 @@ from gammapy_mimic.data.compat.parts import (
     to_observation,
 )
 from gammapy_mimic.data.compat.response import (
-    background,
     fixed_rad_max,
     irf_specification,
     is_mirrored_by_gammapy,

@@ -8,7 +8,6 @@ from gammapy.maps import Map
 from gammapy_mimic.data.compat.locations import FileLocation
 from gammapy_mimic.data.compat.parts import optional_keywords
 from gammapy_mimic.data.compat.response import (
-    background,
     is_mirrored_by_gammapy,
     rad_max_table,
     to_gadf_alignment,
@@ -17,6 +16,7 @@ from gammapy_mimic.io.files import error_context
 
 __all__ = [
     "IRFS",
+    "background",
     "background_alignment",
     "irf",
     "irf_keywords",
@@ -95,6 +95,38 @@ def irf(observation, name):
     if isinstance(held, Map | IRFMap):
         raise _is_a_map(observation, name, type(held).__name__)
     return background(observation) if name == "bkg" else getattr(observation, name)
+
+
+def background(observation):
+    """Background model of a run with the alignment that gammapy gives to it.
+
+    `gammapy.data.Observation.bkg` changes the user's object when it mirrors a
+    background; this does not.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    bkg : `~gammapy.irf.Background2D`, `~gammapy.irf.Background3D` or None
+        Background model, a copy where its alignment had to be set.
+    """
+    # asked of the class: that of the run would be read from its file
+    if not hasattr(type(observation), "_bkg"):
+        return observation.bkg
+    bkg = observation._bkg
+    if bkg is None:
+        return None
+    alignment = bkg.fov_alignment
+    # without a look at the metadata, after which all of the run would count as read
+    if is_mirrored_by_gammapy(optional_keywords(observation)):
+        alignment = FoVAlignment.REVERSE_LON_RADEC
+    if alignment != bkg.fov_alignment:
+        bkg = copy.copy(bkg)
+        bkg._fov_alignment = alignment
+    return bkg
 
 
 def _is_a_map(observation, name, kind):

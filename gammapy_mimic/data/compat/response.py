@@ -11,7 +11,6 @@ from gammapy_mimic.io.files import SourceHDU
 from gammapy_mimic.io.header import BLOCK, changed_header
 
 __all__ = [
-    "background",
     "fixed_rad_max",
     "irf_specification",
     "is_mirrored_by_gammapy",
@@ -42,38 +41,6 @@ def is_mirrored_by_gammapy(header):
         header.get("CREATOR") == "SASH FITS::EventListWriter"
         and header.get("HDUVERS") == "0.2"
     )
-
-
-def background(observation):
-    """Background model of a run with the alignment that gammapy gives to it.
-
-    `gammapy.data.Observation.bkg` changes the user's object when it mirrors a
-    background; this does not.
-
-    Parameters
-    ----------
-    observation : `~gammapy.data.Observation`
-        Observation.
-
-    Returns
-    -------
-    bkg : `~gammapy.irf.Background2D`, `~gammapy.irf.Background3D` or None
-        Background model, a copy where its alignment had to be set.
-    """
-    if not hasattr(observation, "_bkg"):
-        return observation.bkg
-    bkg = observation._bkg
-    if bkg is None:
-        return None
-    alignment = bkg.fov_alignment
-    if observation.meta is not None and is_mirrored_by_gammapy(
-        observation.meta.optional
-    ):
-        alignment = FoVAlignment.REVERSE_LON_RADEC
-    if alignment != bkg.fov_alignment:
-        bkg = copy.copy(bkg)
-        bkg._fov_alignment = alignment
-    return bkg
 
 
 def to_gadf_alignment(bkg):
