@@ -96,7 +96,7 @@ def words(page):
 SCHEMA = Path(__file__).parents[1] / "docs" / "_static" / "report.schema.json"
 
 
-def numbers(folder):
+def report_numbers(folder):
     """Content of report.json, which has to follow its schema."""
 
     def refuse(name):
@@ -130,7 +130,7 @@ def test_warnings_of_the_pairs_are_listed(blind, campaign):
     assert any("ONTIME = 99 s" in text for text in warnings)
     text = words(blind)
     assert all(text.count(it) == 1 for it in warnings)
-    assert set(warnings) <= set(numbers(campaign)["warnings"])
+    assert set(warnings) <= set(report_numbers(campaign)["warnings"])
 
 
 def test_numbers_are_those_of_the_validation(blind, campaign):
@@ -140,7 +140,7 @@ def test_numbers_are_those_of_the_validation(blind, campaign):
     assert f"an intrinsic systematic of {systematic}" in text
     mean = FILTERS["plus_minus"](row["MEAN"], row["MEAN_ERR"])
     assert f"Counts over predicted background are {mean} on average" in text
-    assert numbers(campaign)["systematic"][0]["mean"] == row["MEAN"]
+    assert report_numbers(campaign)["systematic"][0]["mean"] == row["MEAN"]
     assert "2 mimic sets with 4 mimics from 4 donors" in text
     # the synthetic models are true: five errors
     assert row["MEAN"] == pytest.approx(1, abs=5 * row["MEAN_ERR"] + 0.02)
@@ -169,7 +169,7 @@ def test_systematic_at_the_position_leads(blind, campaign):
 def test_blind_unless_asked(blind, campaign, tmp_path):
     assert "This report is blinded" in words(blind)
     assert "The targets have" not in words(blind)
-    found = numbers(campaign)
+    found = report_numbers(campaign)
     assert found["blinded"]
     assert found["significance"]["target"] is found["significance"]["p_value"] is None
     folder = copy(campaign, tmp_path / "mimics")
@@ -177,7 +177,7 @@ def test_blind_unless_asked(blind, campaign, tmp_path):
     (value,) = re.findall(r"The targets have ([+-][\d.]+)", words(page))
     assert float(value) > 15
     assert "empirical p-value 0.33 ± 0.27" in words(page)  # (0 + 1) / (2 + 1)
-    found = numbers(folder)
+    found = report_numbers(folder)
     assert not found["blinded"]
     assert found["significance"]["targets"] == [1001, 1002]
     assert found["significance"]["target"] == pytest.approx(float(value), abs=0.05)
@@ -265,7 +265,7 @@ def test_same_bytes_each_time(blind, campaign, tmp_path):
 
 
 def test_method_table(blind, campaign):
-    method = numbers(campaign)["method"]
+    method = report_numbers(campaign)["method"]
     assert method["Position of interest"] == (
         "ICRS 75.0000, +22.0000 deg; from the configuration, datasets.geom.wcs.skydir"
     )
@@ -274,7 +274,7 @@ def test_method_table(blind, campaign):
     assert "muon efficiency" not in method["Match"]
     assert "3 Poisson toys" in method["Significance maps"]
     assert "livetime" in method["Targets"]
-    position = numbers(campaign)["position"]
+    position = report_numbers(campaign)["position"]
     assert position == {"ra": 75, "dec": 22, "from": "skydir"}
     text = words(blind)
     assert all(value in text for value in method.values())
@@ -282,7 +282,7 @@ def test_method_table(blind, campaign):
 
 def test_own_acknowledgement_is_escaped(blind, campaign):
     assert "We thank &lt;nobody&gt;." in blind
-    assert numbers(campaign)["proposed_acknowledgement"] is None
+    assert report_numbers(campaign)["proposed_acknowledgement"] is None
     assert "H.E.S.S." not in blind
 
 
@@ -373,7 +373,7 @@ def test_analysis_is_shown_blind(campaign, measured, tmp_path, monkeypatch):
     text = words(write_report(folder, overwrite=True).read_text())
     row = "1 to 4 TeV (1.0 ± 1.0) × 10⁻¹³ cm-2 s-1, systematic < 7.0"  # noqa: RUF001
     assert row in text
-    found = numbers(folder)["ensemble"]
+    found = report_numbers(folder)["ensemble"]
     assert found["same_sets"]
     assert found["target"] is None
 
@@ -443,7 +443,7 @@ def point_like(tmp_path_factory):
 def test_without_background_model(point_like):
     """On and off counts are judged; nothing needs a background model."""
     page = words(write_report(point_like, unblind=True).read_text())
-    content = numbers(point_like)
+    content = report_numbers(point_like)
     assert content["distributions"] == []
     assert [it["mimic_set"] for it in content["on_off"]] == [0, 1]
     assert content["on_off"][0]["sqrt_ts"] == pytest.approx(
@@ -541,8 +541,8 @@ def test_report_without_a_systematic(point_like, tmp_path):
     assert "nothing can be said of the systematic error" in page
     assert "2 mimic sets with 4 mimics from" in page
     assert "On and off counts" in page
-    assert numbers(folder)["systematic"] is None
-    assert numbers(folder)["quote"]["headline"] is None
+    assert report_numbers(folder)["systematic"] is None
+    assert report_numbers(folder)["quote"]["headline"] is None
     # nothing of an earlier report is left beside it
     assert not (folder / "systematic.ecsv").exists()
 
@@ -637,7 +637,7 @@ def test_targets_that_several_donors_fill(tmp_path):
     content["observations"]["required_irf"] = ["aeff", "edisp"]
     assert MimicCampaign(content).run().complete
     page = words(write_report(tmp_path / "out").read_text())
-    found = numbers(tmp_path / "out")
+    found = report_numbers(tmp_path / "out")
     assert found["n_mimics"] == found["match"]["n_pairs"] == 4
     assert found["match"]["fill"]
     assert "Targets are filled" in page
