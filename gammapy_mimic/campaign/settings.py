@@ -13,6 +13,7 @@ _FREE = (
     "mimic.outdir",
     "mimic.relative_to",
     "mimic.analyse",
+    "mimic.acknowledgement",
     "general.log",
     "general.n_jobs",
 )

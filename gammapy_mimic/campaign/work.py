@@ -27,6 +27,11 @@ __all__ = ["CampaignInputs", "CampaignWork"]
 
 log = logging.getLogger(__name__)
 
+_CHANGE_NO_MIMIC = {
+    *("outdir", "relative_to", "n_mimics", "match", "donors"),
+    *("analyse", "acknowledgement"),
+}
+
 _ANALYSIS_HEADER = """\
 # The analysis of the targets, for the mimics of this folder. Paths are relative to
 # the folder, so that it can be moved; run it there:
@@ -83,9 +88,7 @@ class CampaignWork:
         }
         self._read_pairs()
         self._runs, self._checksums, self._analyses = {}, {}, {}
-        self._settings_text = config.mimic.model_dump_json(
-            exclude={"outdir", "relative_to", "n_mimics", "match", "donors", "analyse"}
-        )
+        self._settings_text = config.mimic.model_dump_json(exclude=_CHANGE_NO_MIMIC)
         self._settings = config.located().mimic
         self._source_files = source_files(self._settings)
         self._said = frozenset(inputs.pairs.warnings)

@@ -57,8 +57,15 @@ def _print_findings(name, findings):
 @PROCESSES
 @click.option("--unblind", is_flag=True, help="Look at the targets themselves, too.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
-def report(folder, n_jobs, unblind, overwrite):
-    """Write report.html on the campaign in DIR.
+@click.option(
+    "--template",
+    "templates",
+    metavar="DIR",
+    type=FOLDER,
+    help="Folder with Jinja templates in place of those of the package.",
+)
+def report(folder, n_jobs, unblind, overwrite, templates):
+    """Write report.html on the campaign in DIR, and report.json with its numbers.
 
     The report is blind: data of the targets at the position of interest are read
     only with --unblind.
@@ -66,7 +73,12 @@ def report(folder, n_jobs, unblind, overwrite):
     set_up()
     from gammapy_mimic.report import Campaign, write_report
 
-    options = {"n_jobs": n_jobs, "unblind": unblind, "overwrite": overwrite}
+    options = {
+        "n_jobs": n_jobs,
+        "unblind": unblind,
+        "overwrite": overwrite,
+        "templates": templates,
+    }
     path = call(write_report, folder, **options)
     click.echo(f"Wrote {path}")
     missing = Campaign.read(folder).missing

@@ -264,6 +264,8 @@ allow_other_telescope
         Whether event files are compressed.
     analyse : `~gammapy_mimic.config.AnalyseConfig`
         The analysis of each mimic set.
+    acknowledgement : str or None
+        Sentence of acknowledgement, for the report. It changes no mimic.
     """
 
     donors: DonorsConfig = DonorsConfig()
@@ -285,6 +287,7 @@ allow_other_telescope
     relative_to: RawPath | None = None
     compress: StrictBool = False
     analyse: AnalyseConfig = AnalyseConfig()
+    acknowledgement: StrictStr | None = None
 
     def matcher(self, **kwargs: Any) -> DonorMatcher:
         """Make the `~gammapy_mimic.DonorMatcher`.

@@ -90,6 +90,7 @@ mimic:
     outdir: mimics              # relative paths of this section start from this file
     # relative_to: null         # or from this folder
     # compress: false
+    # acknowledgement: null     # sentence for the report
     # analyse: {steps: [], free: [], inject: null}  # your analysis of each mimic set
 """
 

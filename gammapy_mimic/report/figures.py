@@ -4,18 +4,22 @@ from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
+from gammapy_mimic.analysis import Ensemble
 from gammapy_mimic.plotting import plot_mimic, plot_scramble
 from gammapy_mimic.report.measure import Campaign, Measurement
 from gammapy_mimic.scramble.residuals import scramble_seed
 
 __all__ = ["draw_figures"]
 
+MAX_SETS = 8
+"""Mimic sets whose maps are drawn; numbers are given of all."""
+
 MAX_PAIRS = 6
 MAX_SCRAMBLED = 3
 
 
 def draw_figures(
-    campaign: Campaign, found: Measurement
+    campaign: Campaign, found: Measurement, ensemble: Ensemble | None = None
 ) -> Iterator[tuple[str, str, Figure]]:
     """Draw all figures.
 
@@ -25,6 +29,8 @@ def draw_figures(
         Campaign.
     found : `~gammapy_mimic.report.measure.Measurement`
         Numbers.
+    ensemble : `~gammapy_mimic.Ensemble`, optional
+        What the user's analysis gave. Default is None.
 
     Yields
     ------
@@ -41,7 +47,8 @@ def draw_figures(
     yield "position", caption, found.at_position.peek()
     caption = (
         "Systematic of the background as a source at the position sees it, with its "
-        "error and upper limit, by the radius of the circle."
+        "error, by the radius of the circle; an upper limit (arrow) where it is not "
+        "seen. Dashed: what Poisson fluctuations alone can show."
     )
     yield "local", caption, found.local.peek()
     if found.on_off is not None:
@@ -57,30 +64,39 @@ def draw_figures(
         )
         yield "systematic", caption, found.systematic.peek()
     caption = (
-        "Mimic set {}: significance map; all its pixels, with the normal distribution "
-        "and the measured mean and width; the same by energy."
+        "Mimic set {}: significance map with the position of interest; all its pixels, "
+        "with the normal distribution and the measured mean and width; the same by "
+        "energy."
     )
-    for number, distribution in found.distributions.items():
-        yield f"significance_{number:03d}", caption.format(number), distribution.peek()
-    for obs_id, check in found.checks.items():
-        caption = f"Mimic of run {obs_id} and its donor, in the camera."
-        yield f"field_{obs_id}", caption, check.peek()
-    yield from _runs(campaign)
+    for number in list(found.distributions)[:MAX_SETS]:
+        figure = found.distributions[number].peek(position=found.position)
+        yield f"significance_{number:03d}", caption.format(number), figure
+    if ensemble is not None and ensemble.names:
+        caption = (
+            "Your analysis on the mimic sets: the main quantity of each set with mean "
+            "and systematic, the false spectrum, and the test statistic, as far as "
+            "there are any."
+        )
+        yield "analysis", caption, ensemble.peek()
+    yield from _runs(campaign, found)
 
 
-def _runs(campaign):
+def _runs(campaign, found):
     """Donor beside mimic of the first set, and what scrambling did in any set."""
-    mimics = campaign.observations(next(iter(campaign.sets)))
-    for mimic in list(mimics)[:MAX_PAIRS]:
+    first = next(iter(campaign.sets))
+    for mimic in list(campaign.observations(first))[:MAX_PAIRS]:
         donor = campaign.donor(mimic)
+        caption = f"Mimic {mimic.obs_id} and its donor {donor.obs_id}, in the camera."
+        yield f"field_{mimic.obs_id}", caption, found.checks[mimic.obs_id].peek()
         figure = plot_mimic(donor, mimic)[0].figure
-        caption = f"Donor {donor.obs_id} and the mimic of run {mimic.obs_id}."
+        caption = f"Donor {donor.obs_id} and mimic {mimic.obs_id}, on the sky."
         yield f"mimic_{mimic.obs_id}", caption, figure
     scrambler, drawn = campaign.config.mimic.maker().scrambler, set()
     for mimic in campaign.runs():
+        if len(drawn) == MAX_SCRAMBLED:
+            break
         header = mimic.events.table.meta
-        is_new = header.get("SCR_NSRC", 0) and header["MIM_DON"] not in drawn
-        if is_new and len(drawn) < MAX_SCRAMBLED:
+        if header.get("SCR_NSRC", 0) and header["MIM_DON"] not in drawn:
             donor = campaign.donor(mimic)
             drawn.add(donor.obs_id)
             again = scrambler.run(donor, random_state=scramble_seed(header))

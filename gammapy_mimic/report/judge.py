@@ -234,7 +234,7 @@ class RegionJudge:
         self.local = LocalCounts(
             *(position, RADII, self.energy_edges, "reflected", self.offset_max)
         )
-        self.runs = []
+        self.runs, self.of_set = [], {}
 
     def settings(self):
         """Plain values that say what is measured on a set."""
@@ -269,7 +269,11 @@ class RegionJudge:
         ):
             self.local.add(donor, found)
         self.runs.append(runs)
-        return self._significance(runs[arrays["is_stacked"]])
+        stack = runs[arrays["is_stacked"]]
+        if len(stack):
+            counts = OnOffCounts.from_runs(stack, self.energy_edges)
+            self.of_set[number] = counts.table[0]
+        return self._significance(stack)
 
     def add_target(self, targets):
         """Measure on the targets, as on a mimic set; give their significance."""
@@ -278,6 +282,7 @@ class RegionJudge:
     def finish(self, found, compared):
         """Put the numbers into a measurement, see `MapJudge.finish`."""
         found.on_off = OnOffCounts.from_runs(vstack(self.runs), self.energy_edges)
+        found.on_off_of_set = self.of_set
         found.local = self.local.result()
 
     def systematic(self):

@@ -14,11 +14,9 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.table import vstack
 from gammapy.data import DataStore, Observation, Observations
 from gammapy.maps import Map, WcsGeom
-from gammapy.modeling.models import Models
 from gammapy.utils.scripts import make_path
 from regions import CircleSkyRegion
 
-from gammapy_mimic.analysis.worker import position_of
 from gammapy_mimic.campaign.folder import CampaignFolder
 from gammapy_mimic.campaign.reading import mimic_files, read_pairs, read_provenance
 from gammapy_mimic.campaign.records import checksum
@@ -30,9 +28,9 @@ from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.gadf import HDU_INDEX
 from gammapy_mimic.matching import PairTable
 from gammapy_mimic.matching.text import unfilled_targets
+from gammapy_mimic.report import place as places
 from gammapy_mimic.report.judge import MapJudge, RegionJudge
 from gammapy_mimic.report.parts import measure_sets, open_mimics
-from gammapy_mimic.report.place import place_of_interest
 from gammapy_mimic.sources import known_sources
 from gammapy_mimic.validation import (
     BackgroundSystematic,
@@ -136,13 +134,12 @@ class Campaign:
         return Observations([read_once(target) for target in targets])
 
     @cached_property
-    def place(self) -> tuple[SkyCoord, str]:
-        """Position of interest, and a sentence if it had to be chosen."""
-        named = position_of(self.config, Models())
+    def place(self) -> places.Place:
+        """Position of interest, and where it comes from."""
         first = self.observations(next(iter(self.sets)))[0]
         target = first.meta.target
-        return place_of_interest(
-            named,
+        return places.place_of_interest(
+            places.configured_positions(self.config.datasets),
             None if target is None else target.position,
             self.pointings,
             self.geometry["offset_max"],
@@ -155,7 +152,7 @@ class Campaign:
         Centre of on region or map of the analysis, or object of the targets, or middle
         of the pointings if the object is not in the field of view.
         """
-        return self.place[0]
+        return self.place.position
 
     @cached_property
     def indices(self) -> dict:
@@ -284,6 +281,8 @@ class Measurement:
         Significance distribution of each mimic set; empty without background model.
     on_off : `~gammapy_mimic.validation.OnOffCounts` or None
         On and off counts of all mimics; None with a background model.
+    on_off_of_set : dict
+        The same of the stack of each mimic set, a row for all energies together.
     largest : `~gammapy_mimic.validation.GlobalSignificance` or None
         Largest significance in the map of the targets; None if blinded.
     residuals : `~astropy.table.Table`
@@ -300,6 +299,7 @@ class Measurement:
     at_position: Any = None
     distributions: dict = field(default_factory=dict)
     on_off: OnOffCounts | None = None
+    on_off_of_set: dict = field(default_factory=dict)
     largest: GlobalSignificance | None = None
     residuals: Any = None
     checks: dict = field(default_factory=dict)

@@ -60,12 +60,19 @@ class FieldChecks(ShownResult):
                 edges = np.geomspace(both.min(), both.max(), 31)
                 ax.set_xscale("log")
                 ax.set_yscale("log")
-            for sample, label in zip(samples, ("donor", "mimic"), strict=True):
-                ax.hist(sample, edges, histtype="step", label=label)
+            styles = zip(samples, ("donor", "mimic"), ("-", "--"), strict=True)
+            for sample, label, style in styles:
+                ax.hist(sample, edges, histtype="step", ls=style, lw=1.5, label=label)
             ax.set_xlabel(_LABELS[name])
+            ax.set_ylabel("Events in the bin")
             p_value = self.table["P_VALUE"][number]
-            ax.set_title(f"KS p-value {p_value:.2g}")
-            ax.legend()
+            # beside the curves, not upon them
+            ax.legend(
+                title=f"KS p-value {p_value:.2g}",
+                loc="lower center",
+                bbox_to_anchor=(0.5, 1),
+                ncols=2,
+            )
         return figure
 
 

@@ -19,6 +19,7 @@ from gammapy_mimic.io.arguments import check_choice
 from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import RING
+from gammapy_mimic.validation.local_figure import plot_local
 from gammapy_mimic.validation.reduction import (
     ENERGY_EDGES,
     OFFSET_MAX,
@@ -51,10 +52,11 @@ class LocalSystematic(ShownResult):
     ----------
     table : `~astropy.table.QTable`
         For each radius first a row for all energies together, then one for each
-        energy bin: RADIUS, ENERGY_MIN, ENERGY_MAX, N_RUNS, N_DONORS, MEAN of counts /
+        energy bin: RADIUS, ENERGY_MIN, ENERGY_MAX, N_RUNS, N_DONORS, PREDICTED counts
+        at the position itself (of a run that has it, on average), MEAN of counts /
         prediction and its error MEAN_ERR, the intrinsic SYSTEMATIC from place to place
         and donor to donor with its error SYSTEMATIC_ERR (68 %) and upper limit
-        SYSTEMATIC_UL (95 %). NaN for fewer than two donors.
+        SYSTEMATIC_UL (95 %). These are NaN for fewer than two donors.
     method : str
         Where the prediction comes from.
     """
@@ -78,20 +80,10 @@ class LocalSystematic(ShownResult):
         Returns
         -------
         ax : `~matplotlib.axes.Axes`
-            Axes.
+            Axes. A systematic that is not seen is drawn as its upper limit.
         """
         ax = plt.gca() if ax is None else ax
-        rows = self.first_rows()
-        x = rows["RADIUS"].to_value("deg")
-        values, error = 100 * rows["SYSTEMATIC"], 100 * rows["SYSTEMATIC_ERR"]
-        ax.errorbar(x, values, error, fmt="o", label=f"systematic ({self.method})")
-        limit = 100 * rows["SYSTEMATIC_UL"]
-        ax.plot(x, limit, "v", color="gray", label="upper limit (95 %)")
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel("Radius of the circle [deg]")
-        ax.set_ylabel("Systematic of the background [%]")
-        ax.legend()
-        return ax
+        return plot_local(self.first_rows(), ax)
 
     def peek(self, figsize: tuple = (6, 4)) -> Figure:
         """Draw the systematic as a function of the radius in a new figure."""
@@ -279,6 +271,9 @@ class LocalCounts:
         ]
         n_runs = sum(map(len, kept))
         row = {"N_RUNS": n_runs, "N_DONORS": len(kept)}
+        # the position is the first of the places
+        here = [float(m[0]) for _, m, _ in values if len(m) and np.isfinite(m[0])]
+        row["PREDICTED"] = np.mean(here) if here else np.nan
         if len(kept) < 2:
             return row | dict.fromkeys(NUMBERS, np.nan)
         places = [np.concatenate(runs, axis=1) for runs in kept]

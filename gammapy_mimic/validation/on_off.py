@@ -122,15 +122,24 @@ class OnOffCounts(ShownResult):
         energy = np.sqrt(rows["ENERGY_MIN"] * rows["ENERGY_MAX"])
         expected = rows["ALPHA"] * rows["N_OFF"]
         error = rows["ALPHA"] * np.sqrt(rows["N_OFF"])
-        ax.errorbar(
-            energy.value, rows["N_ON"], np.sqrt(rows["N_ON"]), fmt="o", label="on"
+        ax.stairs(
+            *(expected, self.energy_edges.to_value(energy.unit)),
+            color="C1",
+            label="expected: alpha x off counts",
         )
-        ax.errorbar(energy.value, expected, error, fmt="s", label="alpha x off")
+        ax.errorbar(energy.value, expected, error, fmt="none", ecolor="C1")
+        ax.errorbar(
+            *(energy.value, rows["N_ON"], np.sqrt(rows["N_ON"])),
+            fmt="o",
+            label=f"on counts ({self.table['SQRT_TS'][0]:+.1f} sigma)",
+        )
         ax.set_xscale("log")
         ax.set_xlabel(f"Energy [{energy.unit}]")
-        ax.set_ylabel("Counts")
-        ax.set_title(f"{self.table['SQRT_TS'][0]:+.1f} sigma")
-        ax.legend()
+        ax.set_ylabel("Counts in the energy bin")
+        # beside the points, not upon them
+        ax.legend(
+            fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
+        )
         return ax
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:

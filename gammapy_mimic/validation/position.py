@@ -15,6 +15,7 @@ from gammapy.maps import Map
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.linalg import helmert
+from scipy.stats import norm
 
 from gammapy_mimic.data.compat import read_once
 from gammapy_mimic.io.figures import new_figure
@@ -94,12 +95,23 @@ class TargetSignificance(ShownResult):
             Axes.
         """
         ax = plt.gca() if ax is None else ax
-        ax.hist(self.mimics, np.arange(-5, 5.5, 0.5), label="mimic sets")
+        values = self.mimics[np.isfinite(self.mimics)]
+        reach = 0.5 * np.ceil(2 * max(5, *np.abs(values)))
+        x, step = np.linspace(-reach, reach, 300), 0.5
+        ax.hist(values, np.arange(-reach, reach + step / 2, step), label="mimic sets")
+        ax.plot(
+            *(x, len(values) * step * norm.pdf(x), "k--"),
+            label="expected of Poisson fluctuations",
+        )
         if self.target is not None:
-            ax.axvline(self.target, color="C3", label=f"targets: {self.target:.1f}")
+            ax.axvline(self.target, color="C1", label=f"targets: {self.target:.1f}")
         ax.set_xlabel("Significance at the position")
-        ax.set_ylabel("Mimic sets")
-        ax.legend()
+        ax.set_ylabel("Number of mimic sets")
+        ax.yaxis.get_major_locator().set_params(integer=True)
+        # beside the bars, not upon them
+        ax.legend(
+            fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3
+        )
         return ax
 
     def peek(self, figsize: tuple = (6, 3.5)) -> Figure:

@@ -7,9 +7,11 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from astropy.visualization.wcsaxes import WCSAxes
 from gammapy.data import Observation
 from gammapy.datasets import MapDataset
 from gammapy.maps import Map
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -83,13 +85,17 @@ class SignificanceDistribution(ShownResult):
     image: Map = field(repr=False)
     toy_maxima: np.ndarray = field(repr=False)
 
-    def peek(self, figsize: tuple = (13, 4.5)) -> Figure:
+    def peek(
+        self, figsize: tuple = (13, 4.5), *, position: SkyCoord | None = None
+    ) -> Figure:
         """Draw the map, and the histograms of all energies and of each energy bin.
 
         Parameters
         ----------
         figsize : tuple, optional
             Size of the figure in inches. Default is (13, 4.5).
+        position : `~astropy.coordinates.SkyCoord`, optional
+            Position that is marked in the map. Default is None: none.
 
         Returns
         -------
@@ -100,9 +106,14 @@ class SignificanceDistribution(ShownResult):
         ax = figure.add_subplot(131, projection=self.image.geom.wcs)
         image = self.image.get_image_by_idx((0,))
         image.plot(ax=ax, fig=figure, cmap="RdBu_r", vmin=-5, vmax=5)
-        figure.colorbar(ax.images[-1], ax=ax, label="Significance")
+        figure.colorbar(
+            ax.images[-1], ax=ax, label="Significance", location="bottom", shrink=0.8
+        )
+        if position is not None:
+            mark_position(ax, position)
         self.plot(figure.add_subplot(132))
         bins = figure.add_subplot(133)
+        colors = colormaps["viridis"](np.linspace(0, 0.9, len(self.table) - 1))
         for index, row in enumerate(self.table[1:], start=1):
             if len(self.values[index]):
                 low, high = row["ENERGY_MIN"].value, row["ENERGY_MAX"].value
@@ -112,12 +123,10 @@ class SignificanceDistribution(ShownResult):
                     EDGES,
                     density=True,
                     histtype="step",
+                    color=colors[index - 1],
                     label=label,
                 )
-        bins.set_yscale("log")
-        bins.set_ylim(1e-4, 1)
-        bins.set_xlabel("Significance")
-        bins.legend(fontsize="x-small", loc="lower center")
+        _finish(bins)
         return figure
 
     def plot(self, ax: Axes | None = None, index: int = 0) -> Axes:
@@ -143,14 +152,34 @@ class SignificanceDistribution(ShownResult):
         ax.hist(
             self.values[index], EDGES, density=True, histtype="stepfilled", alpha=0.4
         )
-        ax.plot(x, _gauss(x, 0, 1), "k--", label="N(0, 1)")
         label = f"mean {row['MEAN']:.2f}, width {row['WIDTH']:.2f}"
         ax.plot(x, _gauss(x, row["MEAN"], row["WIDTH"]), "C1", label=label)
-        ax.set_yscale("log")
-        ax.set_ylim(1e-4, 1)
-        ax.set_xlabel("Significance")
-        ax.legend(loc="lower center")
+        _finish(ax)
         return ax
+
+
+def _finish(ax):
+    """Label axes of a histogram, with the normal distribution for reference."""
+    x = np.linspace(-6, 6, 300)
+    ax.plot(x, _gauss(x, 0, 1), "k--", label="normal, 0 and 1")
+    ax.set_yscale("log")
+    ax.set_ylim(1e-4, 1)
+    ax.set_xlabel("Significance")
+    ax.set_ylabel("Pixels (normalised)")
+    # beside the curves, not upon them
+    ax.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+
+
+def mark_position(ax: WCSAxes, position: SkyCoord) -> None:
+    """Mark a position in a map by a ring that is seen on any colour."""
+    place = {"transform": ax.get_transform("icrs"), "marker": "o", "facecolors": "none"}
+    lon, lat = position.icrs.ra.deg, position.icrs.dec.deg
+    ax.scatter(lon, lat, s=180, edgecolors="white", linewidths=4, **place)
+    label = "position of interest"
+    ax.scatter(
+        lon, lat, s=180, edgecolors="black", linewidths=1.8, label=label, **place
+    )
+    ax.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1))
 
 
 def _gauss(x, mean, width):

@@ -26,13 +26,18 @@ def plot_systematic(table, ax):
     ax.axhline(1, color="gray", lw=0.8)
     ax.use_sticky_edges = False
     ax.margins(y=0.1)
-    edges = zip(table["ENERGY_MIN"], table["ENERGY_MAX"], strict=True)
-    labels = [f"{low.value:.2g} - {high.value:.2g}" for low, high in edges]
-    ax.set_xticks(x, ["all", *labels[1:]], rotation=45)
+    ax.set_xticks(x, ["all", *_names(table)], rotation=45)
     ax.set_xlabel(f"Energy [{table['ENERGY_MIN'].unit}]")
     ax.set_ylabel("Counts / prediction")
-    ax.legend()
+    # beside the bands, not upon them
+    ax.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     return ax
+
+
+def _names(table):
+    """Name the bins by their energies."""
+    edges = zip(table["ENERGY_MIN"][1:], table["ENERGY_MAX"][1:], strict=True)
+    return [f"{low.value:.2g} - {high.value:.2g}" for low, high in edges]
 
 
 def peek_systematic(systematic, figsize):
@@ -41,9 +46,13 @@ def peek_systematic(systematic, figsize):
     plot_systematic(systematic.table, figure.add_subplot(1, 3, (1, 2)))
     ax = figure.add_subplot(133)
     image = ax.imshow(systematic.correlation, cmap="RdBu_r", vmin=-1, vmax=1)
-    bins = range(1, len(systematic.table))
-    ax.set_xticks(range(len(bins)), bins)
-    ax.set_yticks(range(len(bins)), bins)
-    ax.set_xlabel("Bin")
-    figure.colorbar(image, ax=ax, label="Correlation between bins")
+    names = _names(systematic.table)
+    ax.set_xticks(range(len(names)), names, rotation=90)
+    ax.set_yticks(range(len(names)), names)
+    unit = systematic.table["ENERGY_MIN"].unit
+    ax.set_xlabel(f"Energy [{unit}]")
+    ax.set_ylabel(f"Energy [{unit}]")
+    figure.colorbar(
+        image, ax=ax, label="Correlation between bins", location="bottom", shrink=0.8
+    )
     return figure
