@@ -194,7 +194,7 @@ class MimicCampaign(CampaignAnalyses):
 
         Returns
         -------
-        result : `CampaignResult`
+        result : `~gammapy_mimic.campaign.CampaignResult`
             What was made, and what could not be made.
 
         Raises
