@@ -1,12 +1,18 @@
 """Configuration of Sphinx."""
 
-import os
 import shutil
+import sys
 from pathlib import Path
 
 import gammapy_mimic
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import keys  # noqa: E402
+import outputs  # noqa: E402
+
+keys.write(HERE / "keys.md")
 
 # Sphinx wants its sources in one folder; the notebooks live beside it
 shutil.rmtree(HERE / "notebooks", ignore_errors=True)
@@ -15,6 +21,8 @@ shutil.copytree(
     HERE / "notebooks",
     ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
 )
+for path in (HERE / "notebooks").glob("*.ipynb"):
+    outputs.tidy_file(path)
 
 project = "gammapy_mimic"
 author = "The gammapy_mimic developers"
@@ -29,21 +37,13 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinx.ext.viewcode",
     "sphinx_click",
+    "links",
 ]
-# the other projects' inventories need the network
-if os.environ.get("DOCS_LINKS"):
-    extensions.append("sphinx.ext.intersphinx")
-    intersphinx_mapping = {
-        "python": ("https://docs.python.org/3", None),
-        "numpy": ("https://numpy.org/doc/stable", None),
-        "astropy": ("https://docs.astropy.org/en/stable", None),
-        "regions": ("https://astropy-regions.readthedocs.io/en/stable", None),
-        "gammapy": ("https://docs.gammapy.org/2.1", None),
-    }
-
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
-default_role = "any" if os.environ.get("DOCS_LINKS") else None
-myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+# a name in single quotes is a link, and one that leads nowhere is an error
+default_role = "py:obj"
+nitpicky = True
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # notebooks are executed by the tests, and shown as they are
@@ -52,15 +52,20 @@ nb_merge_streams = True
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+# they are in the descriptions of the parameters, with units and shapes
+autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"gammapy_mimic {version}"
 html_static_path = ["_static"]
+html_css_files = ["mimic.css"]
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
 }
-html_sidebars = {"index": []}
+# without pages beside them
+_ALONE = "index install gallery keys misleading migration performance stability"
+html_sidebars = {page: [] for page in [*_ALONE.split(), "changelog"]}

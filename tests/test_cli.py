@@ -165,7 +165,10 @@ class TestProposals:
         _, config = self.init(invoke, own)
         assert config.mimic.donors.where == {"OBJECT": ["Off data", "Off field 2"]}
         assert config.mimic.scramble.theta == "psf"
-        assert "2 targets, 2 possible" in invoke("pairs", own.parent / "new.yaml")
+        # the catalog that is proposed needs gammapy's data
+        new = own.parent / "new.yaml"
+        new.write_text(new.read_text().replace("[gamma-cat]", "[bright]"))
+        assert "2 targets, 2 possible" in invoke("pairs", new)
 
     def test_other_objects(self, invoke, own):
         """Offset is not off."""

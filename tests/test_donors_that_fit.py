@@ -269,7 +269,8 @@ def test_donors_with_sources_are_warned_of():
     matcher = DonorMatcher(exclude=[1], **tolerances)
     pairs = matcher.run(store(run(1)), data)
     assert found(pairs) == {(0, 1, 10)}
-    (text,) = pairs.meta["warnings"]
+    text, of_rates = pairs.meta["warnings"]
+    assert "not blind" in of_rates
     assert "donor 10: Crab nebula lies 0.50 deg from its pointing and is not" in text
     assert "exclude: [10]" in text
     circles = known_sources(crab, 1 * u.deg, catalogs=["bright"])

@@ -112,6 +112,28 @@ class TestNotebooks:
         assert "image/png" in shown(plt.figure())
         assert len(plt.get_fignums()) == 1
 
+    def test_kernel(self, monkeypatch):
+        """Once in each cell, however it ends, and so in the first one that draws."""
+        nbformat = pytest.importorskip("nbformat")
+        nbclient = pytest.importorskip("nbclient")
+        pytest.importorskip("ipykernel")
+        monkeypatch.delenv("MPLBACKEND", raising=False)
+        draw = "ax = new_figure((3, 2)).add_subplot()"
+        sources = [
+            "from gammapy_mimic.io.figures import new_figure",
+            f"{draw}\nax.figure",
+            draw,
+            f"import matplotlib.pyplot as plt\n{draw}\nplt.show()",
+        ]
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        nbclient.NotebookClient(notebook).execute()
+        pictures = [
+            sum("image/png" in output.get("data", {}) for output in cell.outputs)
+            for cell in notebook.cells
+        ]
+        assert pictures == [0, 1, 1, 1]
+
     def test_again_in_a_later_cell(self, shown):
         figure = new_figure((3, 2))
         plt.close(figure)

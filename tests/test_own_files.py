@@ -14,6 +14,7 @@ from helpers.faults import everything
 from helpers.runs import POINTING, write_file, write_raw
 
 from gammapy_mimic import MimicCampaign
+from gammapy_mimic.campaign.matched import select_runs
 from gammapy_mimic.campaign.records import claimed_file, read_record
 from gammapy_mimic.config import ConfigError
 from gammapy_mimic.matching import PairTable
@@ -285,7 +286,7 @@ class TestGrownArchive:
         assert set(self.donors(out)) == {4, 5}
         assert run(store, out, n_mimics=1).kept == 2
 
-    def test_donor_that_is_gone(self, store, tmp_path):
+    def test_donor_that_is_gone(self, store, tmp_path, monkeypatch):
         """What was made of it stays, until somebody wants other pairs."""
         out = tmp_path / "out"
         self.archive(store, 5)
@@ -294,9 +295,11 @@ class TestGrownArchive:
         before = everything(out)
         campaign = MimicCampaign(settings(store, out, n_mimics=1))
         left = {"obs_ids": [it for it in (3, 4, 5) if it != gone]}
-        campaign._inputs = MimicCampaign(
-            settings(store, out, donors=left, n_mimics=1)
-        )._inputs
+        config = settings(store, out, donors=left, n_mimics=1)
+        selected = select_runs(MimicCampaign(config).config)
+        monkeypatch.setattr(
+            "gammapy_mimic.campaign.core.select_runs", lambda _: selected
+        )
         with pytest.raises(
             ConfigError, match=f"runs {gone} are no longer among the do"
         ):

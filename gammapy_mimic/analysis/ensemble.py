@@ -24,7 +24,7 @@ __all__ = ["Ensemble"]
 
 @dataclass(frozen=True, repr=False)
 class Ensemble(EnsemblePlots):
-    """What one analysis gives on all mimic sets, which are known to be empty.
+    """What one analysis gives on all mimic sets, whose fields hold no known source.
 
     Made by `~gammapy_mimic.MimicCampaign.analyse` and
     `~gammapy_mimic.MimicCampaign.map`; see `~gammapy_mimic.analysis.set_scatter` for

@@ -28,8 +28,9 @@ def check_mimic_set(mimic_set: int, config: MimicConfig) -> None:
 class MimicAnalysis(PointLikeAnalysis):
     """Gammapy analysis of a mimic set, as of the targets themselves.
 
-    `get_observations` gives the mimics; all other steps (`get_datasets`, `run_fit`,
-    `get_flux_points`, `get_excess_map`, `get_light_curve`) are gammapy's own.
+    `get_observations` gives the mimics; all other steps (``get_datasets``,
+    ``run_fit``, ``get_flux_points``, ``get_excess_map``, ``get_light_curve``) are those
+    of `~gammapy.analysis.Analysis`.
 
     Parameters
     ----------

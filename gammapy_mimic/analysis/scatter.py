@@ -91,7 +91,8 @@ def set_scatter(
     errors : `~numpy.ndarray`
         Statistical errors, shape (n,); NaN where there is none.
     donors, events : `~numpy.ndarray`
-        Overlaps of the sets, see `donor_overlap` and `event_overlap`.
+        Overlaps of the sets, shape (n, n): the part of their donors, weighted by
+        livetime, and of their events at the position that two sets have in common.
 
     Returns
     -------

@@ -198,7 +198,7 @@ class MimicCampaign(CampaignAnalyses, Shown):
 
         Returns
         -------
-        result : `CampaignResult`
+        result : `~gammapy_mimic.campaign.CampaignResult`
             What was made, and what could not be made.
 
         Raises

@@ -10,7 +10,7 @@ from gammapy_mimic.config.analyse import AnalyseConfig, InjectConfig
 from gammapy_mimic.config.checking import ConfigError
 from gammapy_mimic.config.models import MimicAnalysisConfig, analysis_matcher
 from gammapy_mimic.config.paths import expand
-from gammapy_mimic.config.schema import describe_keys, json_schema
+from gammapy_mimic.config.schema import json_schema
 from gammapy_mimic.config.section import (
     DonorsConfig,
     MatchConfig,
@@ -31,7 +31,6 @@ __all__ = [
     "ScrambleConfig",
     "SourceConfig",
     "analysis_matcher",
-    "describe_keys",
     "expand",
     "json_schema",
     "template",

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from gammapy.analysis.config import GammapyBaseConfig
 from gammapy.modeling.models import Models
 from pydantic import (
     AfterValidator,
@@ -14,7 +13,7 @@ from pydantic import (
     StrictStr,
 )
 
-from gammapy_mimic.config.types import Number, none_if_off
+from gammapy_mimic.config.types import DescribedConfig, Number, none_if_off
 
 __all__ = ["STEPS", "AnalyseConfig", "InjectConfig"]
 
@@ -46,45 +45,30 @@ def _dashed(value):
     return value.replace("_", "-") if isinstance(value, str) else value
 
 
-class InjectConfig(GammapyBaseConfig):
-    """A source that is put into the mimics.
-
-    Attributes
-    ----------
-    models : `~pathlib.Path` or dict
-        Models file of gammapy, or its content. `~gammapy.modeling.models.SkyModel` and
-        `~gammapy.modeling.models.Models` are taken, too.
-    scales : list of float
-        Factors by which its flux is multiplied. The sets without it (0) are always
-        analysed.
-    """
+class InjectConfig(DescribedConfig):
+    """A source that is put into the mimics."""
 
     models: Annotated[
         Any,
         BeforeValidator(_models),
         PlainSerializer(lambda it: it if isinstance(it, dict) else str(it)),
     ]
+    """Models file of gammapy, or its content."""
     scales: Annotated[list[Number], Field(min_length=1), AfterValidator(_scales)] = (
         Field(default_factory=lambda: [1.0])
     )
+    """Factors by which the flux is multiplied. The sets without the source (0) are
+    always analysed."""
 
 
-class AnalyseConfig(GammapyBaseConfig):
-    """What ``gammapy-mimic analyse`` does with each mimic set.
-
-    Attributes
-    ----------
-    steps : list of str
-        Steps of gammapy's `~gammapy.analysis.Analysis`, in this order: some of
-        "datasets", "excess-map", "fit", "flux-points" and "light-curve". Default is
-        none: all for which the file has settings.
-    free : list of str
-        Parameters of source models that are fitted besides the amplitudes:
-        ``index`` of all models, or ``crab.index`` of one. Default is none.
-    inject : `InjectConfig` or None
-        A source that is put into the mimics, to be found again. Default is None.
-    """
+class AnalyseConfig(DescribedConfig):
+    """What ``gammapy-mimic analyse`` does with each mimic set."""
 
     steps: list[Annotated[Step, BeforeValidator(_dashed)]] = Field(default_factory=list)
+    """Steps of gammapy's Analysis, in this order. Default: all for which the file has
+    settings."""
     free: list[StrictStr] = Field(default_factory=list)
+    """Parameters of source models that are fitted besides the amplitudes: index of all
+    models, or crab.index of one."""
     inject: Annotated[InjectConfig | None, BeforeValidator(none_if_off)] = None
+    """A source that is put into the mimics, to be found again."""

@@ -7,7 +7,14 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle
 from astropy.time import Time
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from gammapy.analysis.config import GammapyBaseConfig
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from gammapy_mimic.matching.features import check_name, make_columns
 from gammapy_mimic.sky.location import geodetic_site, parse_location
@@ -15,6 +22,7 @@ from gammapy_mimic.sources.catalogs import check_tags
 
 __all__ = [
     "AnyAngle",
+    "DescribedConfig",
     "Duration",
     "Epoch",
     "Fraction",
@@ -27,6 +35,12 @@ __all__ = [
     "valid_columns",
     "valid_conditions",
 ]
+
+
+class DescribedConfig(GammapyBaseConfig):
+    """Base of models; the docstring after a key is the description of the key."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 def _quantity(value, *, unit):

@@ -65,7 +65,7 @@ class PairTable(Table):
 
     @property
     def features(self) -> dict[str, Feature]:
-        """Features by name (dict of str to `Feature`)."""
+        """Features by name (dict)."""
         further = self.meta.get("columns", {}).items()
         own = {n: Feature(n, n, kind, "#", None, unit) for n, (kind, unit) in further}
         return {**FEATURES, **own}

@@ -62,9 +62,9 @@ class SimulatedStore:
         Folder of the store.
     target_ids, donor_ids : tuple of int
         OBS_IDs.
-    source : `SyntheticSource`
+    source : `~gammapy_mimic.simulation.SyntheticSource`
         Bright source in the field of all targets.
-    weak_source : `SyntheticSource` or None
+    weak_source : `~gammapy_mimic.simulation.SyntheticSource` or None
         Weak source in the field of one donor.
     weak_donor_id : int or None
         OBS_ID of this donor.
@@ -72,8 +72,8 @@ class SimulatedStore:
         Donors that fit no target: at another zenith angle, or with one telescope
         less under a brighter sky, in turn.
     runs : dict
-        `SyntheticRun` of each OBS_ID. It knows the true background, the expected
-        numbers of events and the seed of the run.
+        `~gammapy_mimic.simulation.SyntheticRun` of each OBS_ID. It knows the true
+        background, the expected numbers of events and the seed of the run.
     """
 
     path: Path
@@ -124,13 +124,14 @@ def simulate_datastore(
         Numbers of runs. Default is 4 and 8.
     duration : `~astropy.units.Quantity`, optional
         Time of observation of each run. Default is 28 min.
-    background : `SyntheticBackground`, optional
+    background : `~gammapy_mimic.simulation.SyntheticBackground`, optional
         True background; its normalisation is scattered from run to run. Default is
         ``SyntheticBackground()``.
     background_irf : {"bkg_3d_altaz", "bkg_3d_radec", "bkg_2d", None}, optional
         Kind of background model of the runs. Default is "bkg_3d_altaz".
     background_bias : float or callable, optional
-        Relative error of the background models, see `SyntheticRun`. Default is 0.
+        Relative error of the background models, see
+        `~gammapy_mimic.simulation.SyntheticRun`. Default is 0.
     rate_scatter : float, optional
         Standard deviation of the logarithm of the background rate from run to
         run. The background models follow it; half of it shows in MUONEFF. Default
@@ -143,7 +144,7 @@ def simulate_datastore(
 
     Returns
     -------
-    simulated : `SimulatedStore`
+    simulated : `~gammapy_mimic.simulation.SimulatedStore`
         The store and its truth.
 
     Raises

@@ -74,7 +74,7 @@ def parse_sources(
     ----------
     sources : `~astropy.coordinates.SkyCoord`, `~regions.CircleSkyRegion`, str, \
               `~pathlib.Path`, `~regions.Regions` or sequence of these
-        Positions (scalar or array), circles, names (see `find_source`) or DS9
+        Positions (scalar or array), circles, names of catalogued sources or DS9
         region files (a `~pathlib.Path`, or a str which ends in ``.reg`` or is the
         path of a file).
     theta : `~astropy.units.Quantity` or str
@@ -179,7 +179,7 @@ def known_sources(
     A source counts as inside if its position, or for an extended source its nearest
     part, lies within the radius. Two entries are the same source if they lie within
     0.1 deg of each other, or if different catalogs give the name of one to the other
-    within 0.5 deg. The position and the name of the first one stay (`extra` comes
+    within 0.5 deg. The position and the name of the first one stay (``extra`` comes
     first, then the catalogs as ordered); its circle is widened to hold the other
     circle, moved towards it by up to 0.1 deg.
 
@@ -194,7 +194,7 @@ def known_sources(
         Tags of gammapy's catalogs, or "bright" for the table which comes with this
         package. Default is gamma-cat, and where that is not in ``$GAMMAPY_DATA`` the
         packaged table, with a warning in the log.
-    extra : see `parse_sources`, optional
+    extra : see `~gammapy_mimic.sources.parse_sources`, optional
         Further sources. Default is None.
     theta : `~astropy.units.Quantity`, str or callable
         Radius of the circle about a point-like source. A callable gets the distances

@@ -2,10 +2,12 @@
 
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from regions import Region, Regions, SkyRegion
 
+from gammapy_mimic.io.arguments import PathLike
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.io.output import atomic_write
 
@@ -79,17 +81,26 @@ def read_regions(path):
     return regions
 
 
-def write_regions(regions, path, overwrite=False):
+def write_regions(
+    regions: SkyRegion | Iterable[SkyRegion], path: PathLike, overwrite: bool = False
+) -> None:
     """Write sky regions to a DS9 region file; the name of a region becomes its text.
 
     Parameters
     ----------
     regions : `~regions.SkyRegion` or sequence of these
-        Regions, such as those of `known_sources`.
+        Regions, such as those of `~gammapy_mimic.known_sources`.
     path : str or `~pathlib.Path`
         File to write.
-    overwrite : bool
+    overwrite : bool, optional
         Replace the file if it exists. Default is False.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and is not to be replaced.
+    TypeError
+        If a region is not a sky region.
     """
     path = Path(path)
     if path.exists() and not overwrite:

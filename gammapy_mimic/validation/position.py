@@ -189,7 +189,7 @@ def target_significance(
     """Significance at a position in mimic sets, and in the target if it is given.
 
     Like is compared with like: the stack of each mimic set has the same targets as
-    that of the target. From runs such stacks are made (see `common_runs`); of data
+    that of the target. From runs such stacks are made; of data
     sets those that have other targets than the target are left out. A warning says
     which.
 

@@ -70,7 +70,7 @@ class BackgroundSystematic(ShownResult):
     correlation : `~numpy.ndarray`
         Correlation of the systematic between the bins, as far as it is seen, in the
         order of the rows without the first, shape (n, n).
-    tilt : `Tilt`
+    tilt : named tuple
         Spectral tilt.
     correlation_err, covariance_err : `~numpy.ndarray`
         Errors of correlation and covariance, from leaving out one donor at a time.
