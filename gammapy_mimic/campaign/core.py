@@ -224,9 +224,9 @@ class MimicCampaign(CampaignAnalyses, Shown):
         selected = select_runs(config)
         # sets that are made at the same time are matched once, see below
         inputs = None if only is not None else matched(config, selected)
-        if settings.scramble is not None:
+        if (scramble := config.mimic.scramble) is not None:
             # broken or missing ones are reported before anything is made
-            available_catalogs(config.mimic.scramble.catalogs)
+            available_catalogs(scramble.catalogs)
         stores = {side: selection.store for side, selection in selected.items()}
         refuse_foreign(
             folder, self.config.file, stores=stores.values(), overwrite=overwrite
