@@ -87,3 +87,12 @@ def test_campaign_of_the_readme(hess_store, tmp_path):
     assert found == shown
     assert any(command.startswith("cd ") for command in said)
     assert list((tmp_path / "mimics" / "crab" / "mimic_001").glob("datasets*"))
+    for command in (
+        "gammapy-mimic analyse crab.yaml",
+        "gammapy-mimic report mimics/crab",
+    ):
+        assert f"`{command}`" in README.read_text()
+        done = called(command, tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mimics" / "crab" / "analysis" / "ensemble.ecsv").exists()
+    assert (tmp_path / "mimics" / "crab" / "report.json").exists()

@@ -1,5 +1,6 @@
 """Folders in which a campaign does not work, as files of somebody else are there."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def _check_data_stores(path, stores):
     It is there by a link, perhaps, or is that from which runs are read.
     """
     sets = [it for it in sorted(path.glob("mimic_*")) if STORE.fullmatch(it.name)]
-    places = {it.resolve(): it for it in sets}
+    places = {Path(os.path.realpath(it)): it for it in sets}
     for store in stores:
         table = store.hdu_table
         for name in np.unique(np.char.strip(np.asarray(table["FILE_DIR"], dtype=str))):

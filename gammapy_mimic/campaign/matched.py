@@ -3,6 +3,7 @@
 from gammapy_mimic.campaign.rematch import known_pairs, pairs_fingerprint
 from gammapy_mimic.campaign.selection import select_donors, select_targets
 from gammapy_mimic.campaign.work import CampaignInputs
+from gammapy_mimic.config import ConfigError
 
 __all__ = ["matched", "select_runs"]
 
@@ -41,12 +42,22 @@ def matched(config, selected, folder=None):
     -------
     inputs : `~gammapy_mimic.campaign.work.CampaignInputs`
         Runs and pairs.
+
+    Raises
+    ------
+    ConfigError
+        If a file that the section ``match`` names is broken.
     """
     stores = {side: selection.store for side, selection in selected.items()}
     fingerprint = pairs_fingerprint(config, stores)
     pairs = None if folder is None else known_pairs(folder, fingerprint)
     if pairs is None:
-        pairs = config.matcher().run(**stores, skip_broken=True)
+        try:
+            matcher = config.matcher()
+        except ValueError as error:
+            # such as a region file that is broken
+            raise ConfigError([f"mimic.match: {error}"]) from error
+        pairs = matcher.run(**stores, skip_broken=True)
         for side, selection in selected.items():
             pairs.meta["notes"] += [
                 f"{side}: run {obs_id}, left out: {why}"

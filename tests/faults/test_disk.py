@@ -4,9 +4,11 @@ A full disk is a real one: a small file system of its own, seen by one forked pr
 Where modes are to bind root, a forked process gives up the privilege to pass them by.
 """
 
+import functools
 import os
 import shutil
 import stat
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +57,7 @@ TEXTS = ["config.yaml", "pairs.ecsv", "rejected.ecsv"]
 INDEX = ["mimic_000/obs-index.fits.gz", "mimic_000/hdu-index.fits.gz"]
 WRITTEN = [
     *(it for name in TEXTS for it in (f".campaign/{name}.json", name)),
+    ".campaign/pairs_inputs.json",
     *MIMICS[0],
     *MIMICS[1],
     *(f".campaign/{name}.json" for name in INDEX),
@@ -133,6 +136,8 @@ def _again_on_full_disk(made):
     for name, content in whole.items():
         (made.out / name).parent.mkdir(parents=True, exist_ok=True)
         (made.out / name).write_bytes(content)
+    # what the pairs were matched from is noted for its place
+    invoke("run", made.config, code=0)
     (made.out / "mimic_000" / "1.fits").unlink()
     resize(room - 60)
     text = invoke("run", made.config, code=1)
@@ -224,12 +229,17 @@ def test_report(made, monkeypatch):
     """The earlier report stays."""
     from matplotlib.figure import Figure
 
-    def draw(campaign, found):
+    def draw(campaign, found, ensemble):
         for name in "ab":
             yield name, "A caption", Figure(figsize=(1, 1))
 
     monkeypatch.setattr(page, "draw_figures", draw)
-    monkeypatch.setattr(page, "_page", lambda *_: "new")
+    monkeypatch.setattr(page, "content", lambda *_, **__: {})
+    templates = made.out.with_name("templates")
+    templates.mkdir()
+    (templates / page.PAGE).write_text("new")
+    write = functools.partial(write_report, templates=templates)
+    monkeypatch.setattr(sys.modules[__name__], "write_report", write)
     monkeypatch.setattr(
         page,
         "measure",

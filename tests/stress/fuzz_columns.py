@@ -6,7 +6,7 @@ Each try is a file of its own: the events of a DL3 file with up to four further
 columns, whose layout and bytes are random, put together without any library. The run is
 read from there; names, values, types, masks and units of all columns have to be those
 of `astropy.table.Table.read`. A file that is refused has to be named. `fuzz_tables.py`
-does the same with writing, and with cards of all kinds, and takes several times as long.
+does the same with writing, and cards of all kinds, and takes several times as long.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Each experiment has K donors with P places of m expected counts at the same offset, and
 a gradient of random size and direction in each donor. Measured: where it is larger than
-what is seen, the truth lies within SYSTEMATIC_ERR in 0.59 to 0.70 of the experiments
+what is seen, the truth lies within SYSTEMATIC_ERR in 0.63 to 0.74 of the experiments
 (more often where it is not), and in 0.90 or more below SYSTEMATIC_UL. Run by hand:
 python tests/truth/places.py
 """
