@@ -77,7 +77,8 @@ def test_good_time_against_loops():
 
 @pytest.mark.parametrize("outside", [1.9, 2.1])
 def test_events_outside_of_good_time(outside, caplog):
-    run = with_gtis(donor(ONTIME=1080.0), (0, 400), (1000, DURATION_S))
+    times = {"ONTIME": 1080.0, "LIVETIME": 1012.5}
+    run = with_gtis(donor(**times), (0, 400), (1000, DURATION_S))
     start = run.gti.time_start[0]
     run.events.table["TIME"][:3] = start + [400 + outside, 700, 1000 - outside] * u.s
     elapsed = (run.events.time - start).to_value("s")

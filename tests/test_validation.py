@@ -123,11 +123,13 @@ def test_distribution_is_drawn():
     values = image.images[-1].get_array().compressed()
     values = values[np.isfinite(values)]
     assert_allclose(np.sort(values), np.sort(found.values[0]))
-    assert len(by_energy.get_legend().get_texts()) == 2
+    texts = [it.get_text() for it in by_energy.get_legend().get_texts()]
+    assert texts == ["1 - 3 TeV", "3 - 10 TeV", "normal, 0 and 1"]
     assert total.get_yscale() == "log"
     labels = [text.get_text() for text in total.get_legend().get_texts()]
     row = found.table[0]
-    assert labels == ["N(0, 1)", f"mean {row['MEAN']:.2f}, width {row['WIDTH']:.2f}"]
+    moments = f"mean {row['MEAN']:.2f}, width {row['WIDTH']:.2f}"
+    assert labels == [moments, "normal, 0 and 1"]
 
 
 # --- the target -------------------------------------------------------------------
@@ -146,9 +148,13 @@ def test_source_in_the_target_is_seen_by_the_target_only():
 def test_target_is_drawn_as_a_line():
     found = TargetSignificance(np.array([0.1, -0.4, 1.2]), 3.0)
     labels = [it.get_text() for it in found.peek().axes[0].get_legend().get_texts()]
-    assert set(labels) == {"mimic sets", "targets: 3.0"}
+    assert set(labels) == {
+        *("mimic sets", "targets: 3.0"),
+        "expected of Poisson fluctuations",
+    }
     blind = TargetSignificance(found.mimics).peek().axes[0]
-    assert not blind.lines
+    (expected,) = blind.lines
+    assert expected.get_label() == "expected of Poisson fluctuations"
 
 
 def test_blind_unless_the_target_is_given():

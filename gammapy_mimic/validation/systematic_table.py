@@ -190,7 +190,7 @@ def left_out_runs(table, used, names):
                 "%.3g to %s%s: %d of %d runs are left out, as they have no counts, or "
                 "no more than %g are predicted above their energy threshold: %s",
                 row["ENERGY_MIN"].value,
-                row["ENERGY_MAX"],
+                f"{row['ENERGY_MAX']:.3g}",
                 offset,
                 np.sum(~is_used),
                 len(names),
