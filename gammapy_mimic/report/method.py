@@ -109,6 +109,7 @@ def method_table(
             for name, number in match["relaxed"].items()
         )
         or "nothing",
+        "Use of donors": _use_of_donors(match),
         "Energies": f"{edges[0]:.3g} to {edges[-1]:.3g} TeV in "
         f"{plural(len(edges) - 1, 'bin')}, above the threshold of each run",
         "Field of view": f"up to {_deg(geometry['offset_max'])} from the pointing",
@@ -222,6 +223,14 @@ def _tolerances(campaign):
         elif how:
             texts.append(f"{_WORDS.get(name, _name(name))} {how} {value}")
     return ", ".join(texts)
+
+
+def _use_of_donors(match):
+    number = "up to " + plural(match["reuse"], "time") if match["reuse"] > 1 else "once"
+    text = f"a donor serves {number} in a mimic set"
+    if match["fill"]:
+        text = f"several donors for a target, until its time is filled; {text}"
+    return text
 
 
 def _exclusion(campaign):
