@@ -88,7 +88,8 @@ def _fraction(value):
 
 
 AS_TEXT = PlainSerializer(
-    lambda value: f"{value.value} {value.unit}",
+    # a word that stands for an angle, which older versions of pydantic pass here, too
+    lambda it: it if isinstance(it, str) else f"{it.value} {it.unit}",
     when_used="json-unless-none",
     return_type=str,
 )
