@@ -77,6 +77,20 @@ def test_columns_of_any_kind_pass(kind, path, tmp_path):
     np.testing.assert_array_equal(mimic.events.table[name], table[name])
 
 
+def test_undefined_values_of_a_scaled_column(path, tmp_path):
+    # astropy looks for TNULL among the scaled values
+    change(path, columns=[column("X", "I", np.arange(N), null=4)])
+    change(path, header={"TSCAL1": 2.0, "TZERO1": -4.0})
+    expected = Table.read(path, hdu="EVENTS")["X"]
+    assert expected.mask.tolist() == [k == 4 for k in range(N)]
+    observation = compat.open_run(path)
+    assert np.array_equal(read_run(observation).columns["X"].mask, expected.mask)
+    mimic = MimicMaker().run(observation, observation)
+    write_run(mimic, tmp_path / "mimic.fits")
+    written = Table.read(tmp_path / "mimic.fits", hdu="EVENTS")["X"]
+    assert np.array_equal(written.mask, expected.mask)
+
+
 @pytest.mark.parametrize(
     ("name", "unit", "factor"),
     [

@@ -47,14 +47,14 @@ def read_columns(hdu):
     Returns
     -------
     columns : dict of `~astropy.table.Column`
-        Scaled values by name, masked where the table has its TNULL. A unit that
-        astropy does not know is passed through as text.
+        Scaled values by name, masked where they are the TNULL of the table, as
+        astropy has it. A unit that astropy does not know is passed through as text.
     """
     columns, data = {}, hdu.data
     for each in hdu.columns:
         values = np.asarray(data[each.name])
         options = {"name": each.name, "unit": _unit(each.unit)}
-        if each.null is not None and values.dtype.kind in "iu":
+        if each.null is not None:
             options |= {"mask": values == each.null, "fill_value": each.null}
             columns[each.name] = MaskedColumn(values, **options)
         else:
