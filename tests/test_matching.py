@@ -702,6 +702,7 @@ def pair_ids(table):
         ({"airmass": "1 deg"}, ValueError, "airmass = '1 deg': must be a plain number"),
         ({"airmass": -0.1}, ValueError, "must not be negative"),
         ({"airmass": np.nan}, ValueError, "must not be negative"),
+        ({"effective_area": 20}, ValueError, "this is 2000%; write 0.2 or '20%'"),
         ({"keep_away": "no such thing"}, ValueError, "no such thing"),
         ({"n_mimics": 0}, ValueError, "n_mimics = 0: must be a positive integer"),
         ({"n_mimics": 1.5}, ValueError, "n_mimics = 1.5"),

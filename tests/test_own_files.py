@@ -187,8 +187,11 @@ class TestFilesOfTheUser:
                 run(place, out, donors={"obs_ids": [1, 2]}, overwrite=True)
             assert everything(out) == before
 
-    @pytest.mark.parametrize("name", ["systematic.ecsv", "local_systematic.ecsv"])
+    @pytest.mark.parametrize(
+        "name", ["systematic.ecsv", "local_systematic.ecsv", "figures/local.png"]
+    )
     def test_in_the_place_of_a_file_of_the_report(self, out, name):
+        (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("mine")
         before = everything(out)
         with pytest.raises(FileExistsError, match=f"{name} exists; use overwrite"):

@@ -1,5 +1,6 @@
 """Properties in which donor and target are compared, and their tolerances."""
 
+import math
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -158,6 +159,11 @@ def _tolerance(name, value):
         raise ValueError(f"tolerance {name} = {value!r}: must be {need}") from error
     if not number >= 0:
         raise ValueError(f"tolerance {name} = {value!r}: must not be negative")
+    if FEATURES[name].is_relative and not percent and 5 < number < math.inf:
+        raise ValueError(
+            f"tolerance {name} = {value!r}: a fraction is needed, and this is "
+            f"{number:.0%}; write {number / 100:g} or '{number:g}%'"
+        )
     return number
 
 

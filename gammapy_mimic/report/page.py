@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _RESULTS = (
     *("report.html", "report.json", "systematic.ecsv", "local_systematic.ecsv"),
-    "figures/systematic.png",
+    "figures/*.png",
 )
 """Files that a report replaces or removes."""
 
@@ -88,7 +88,7 @@ def write_report(
     path = folder / "report.html"
     environment = _environment(templates)
     campaign = Campaign.read(folder)
-    there = [it for it in (folder / name for name in _RESULTS) if it.exists()]
+    there = [it for name in _RESULTS for it in sorted(folder.glob(name))]
     if not check_flag("overwrite", overwrite) and there:
         raise FileExistsError(f"{there[0]} exists; use overwrite (--overwrite)")
     if campaign.missing:
