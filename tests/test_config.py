@@ -184,6 +184,7 @@ MISTAKES = [
     ("mimic: {match: {keep_away: [Nowhere 1]}}", "Nowhere 1"),
     ("mimic: {scramble: {theta: 0.3}}", "theta = 0.3: needs a unit; write '0.3 deg'"),
     ("mimic: {scramble: {theta: -0.3 deg}}", "must be larger than zero"),
+    ("mimic: {scramble: {theta: 100 deg}}", "must be smaller than 10 deg"),
     (
         "mimic: {scramble: {catalogs: [gamacat]}}",
         "'gamacat' is not known; did you mean",

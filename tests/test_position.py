@@ -159,6 +159,8 @@ def test_sets_of_other_targets_are_left_out(caplog):
     other = make_dataset(5.0, runs=[7])
     with pytest.raises(ValueError, match=r"no mimic set has the targets 7 of"):
         target_significance(mimics, CENTER, target=other)
+    with pytest.raises(ValueError, match="at least one mimic set"):
+        target_significance([], CENTER)
 
 
 @pytest.mark.parametrize(

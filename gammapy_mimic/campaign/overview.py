@@ -174,7 +174,8 @@ def _explain_role(pairs, obs_id, role, sides):
         + (f" (relaxed: {row['RELAXED']})" if row["RELAXED"] != "none" else "")
         for row in chosen
     ]
-    yield f"  taken: {', '.join(used) or 'no, others fit better or none is left'}"
+    none = "no, others fit better or none is left" if fits or wider else "no"
+    yield f"  taken: {', '.join(used) or none}"
     counts = {}
     for cuts in failed.values():
         for cut in cuts:

@@ -223,6 +223,13 @@ class ScrambleConfig(DescribedConfig):
     also: list[SourceConfig] = Field(default_factory=list)
     """Further sources."""
 
+    @field_validator("theta")
+    @classmethod
+    def _check_theta(cls, value):
+        if not isinstance(value, str) and value >= Angle(10, "deg"):
+            raise ValueError("must be smaller than 10 deg")
+        return value
+
     def regions(self) -> list[CircleSkyRegion]:
         """Give the sources that no catalog has, as circles (list)."""
         regions = [source.region() for source in self.also]

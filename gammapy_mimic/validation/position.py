@@ -217,8 +217,10 @@ def target_significance(
     Raises
     ------
     ValueError
-        If no mimic set has the targets of the target.
+        If there is no mimic set, or none that has the targets of the target.
     """
+    if len(mimics) == 0:
+        raise ValueError("mimics = []: at least one mimic set is needed")
     position = position_of(position)
     stacks = [*mimics, *([] if target is None else [target])]
     n_sets = len(mimics)
