@@ -50,7 +50,7 @@ def interrupts_between_mimics(backend):
     Parameters
     ----------
     backend : {"multiprocessing", "ray"}
-        With ray interrupts are raised at once: its pool takes many mimics at a time.
+        With ray interrupts are raised at once, as it waits for a mimic.
 
     Yields
     ------

@@ -10,8 +10,6 @@ from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from gammapy.utils.parallel import run_multiprocessing
-
 from gammapy_mimic.campaign.interrupts import without_interrupts
 
 __all__ = ["check_main_is_guarded", "run_tasks"]
@@ -29,9 +27,6 @@ _STARTED, _STOP = 0, 1
 
 _worker_flags = (True, False)
 """Of this process; shared if it belongs to a campaign."""
-
-_N_RAY = 1024
-"""Tasks per process of ray's pool, which is started again for each such batch."""
 
 
 def run_tasks(function, tasks, n_jobs, backend):
@@ -139,26 +134,36 @@ def _end_with_parent():
 
 
 def _on_ray(function, tasks, n_jobs):
+    """Tasks of ray, which starts those again whose machine is lost."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init()
+    # a process of a cluster has the environment of the shell that started it
     data = os.environ.get("GAMMAPY_DATA")
-    data = None if data is None else os.path.abspath(data)
-    options = {"initializer": _start_ray_worker, "initargs": [data]}
-    while batch := list(itertools.islice(tasks, n_jobs * _N_RAY)):
-        results = run_multiprocessing(
-            function,
-            [(task,) for task in batch],
-            backend="ray",
-            pool_kwargs={"processes": n_jobs, **options},
-            method="starmap",
-            method_kwargs={"chunksize": 1},
-        )
-        yield from zip(batch, results, strict=True)
+    variables = {} if data is None else {"GAMMAPY_DATA": os.path.abspath(data)}
+    remote = ray.remote(_with_variables).options(max_retries=-1)
+    waiting, running = deque(), []
+    try:
+        for task in tasks:
+            if len(running) == n_jobs:
+                _, running = ray.wait(running)
+            running.append(remote.remote(function, task, variables))
+            waiting.append((task, running[-1]))
+            while waiting[0][1] not in running:
+                first, result = waiting.popleft()
+                yield first, ray.get(result)
+        for task, result in waiting:
+            yield task, ray.get(result)
+    finally:
+        for result in running:
+            ray.cancel(result)
+        if running:
+            ray.wait(running, num_returns=len(running))
 
 
-def _start_ray_worker(data):
-    """Let a process of a cluster read catalogs where the campaign would.
-
-    It has the environment of the shell that started the cluster.
-    """
+def _with_variables(function, task, variables):
+    """Run a function in a process of a cluster."""
     os.environ.pop("GAMMAPY_DATA", None)
-    if data is not None:
-        os.environ["GAMMAPY_DATA"] = data
+    os.environ.update(variables)
+    return function(task)
