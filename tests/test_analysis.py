@@ -141,11 +141,14 @@ def test_spectrum_of_mimics(settings):
     settings["flux_points"] = {
         "energy": {"min": "0.8 TeV", "max": "10 TeV", "nbins": 2},
         "source": "source",
+        # gammapy's Analysis logs the upper limits
+        "parameters": {"selection_optional": ["ul"]},
     }
     settings["light_curve"] = {
         "energy_edges": {"min": "0.8 TeV", "max": "10 TeV", "nbins": 1},
         "source": "source",
         "time_intervals": {"start": None, "stop": None},
+        "parameters": {"selection_optional": []},
     }
     analysis = MimicAnalysis(settings)
     analysis.get_observations()
