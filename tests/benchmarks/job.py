@@ -25,6 +25,8 @@ PLACES = {
     "pks": ("329.717 deg", "-30.226 deg", "PKS 2155-304", 3),
 }
 MATCH = {"relax": ["airmass"], "azimuth": None, "muon_efficiency": None}
+NEW = {"effective_area": None}
+"""What version 0.1 does not know."""
 SIMULATE = """
 import sys
 from gammapy_mimic import simulate_datastore
@@ -102,10 +104,10 @@ def measure(name, arguments, checkout, n_mimics):
         [sys.executable, "-c", *arguments],
         env=environment,
         cwd=checkout,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    message = process.stderr.read()
+    message = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{name}: {message.decode()[-2000:]}")
@@ -136,9 +138,12 @@ def main():
         settings = content(folder, case)
         out = Path(settings["mimic"]["outdir"])
         config = folder / f"{case}.yaml"
-        config.write_text(yaml.safe_dump(settings))
+        match = settings["mimic"]["match"]
         for checkout in filter(None, (HERE, arguments.other)):
             shutil.rmtree(out, ignore_errors=True)
+            new = NEW if checkout == HERE else {}
+            settings["mimic"]["match"] = {**match, **new}
+            config.write_text(yaml.safe_dump(settings))
             number = settings["mimic"]["n_mimics"]
             number *= len(settings["observations"]["obs_ids"])
             tell(f"{case}, {number} mimics, {checkout}")
