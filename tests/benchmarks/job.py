@@ -147,8 +147,8 @@ def main():
             number = settings["mimic"]["n_mimics"]
             number *= len(settings["observations"]["obs_ids"])
             tell(f"{case}, {number} mimics, {checkout}")
-            for name in ("import", "pairs", "run", "run", "check", "report", "report"):
-                again = {"import": ["--help"], "check": [name, out]}
+            for name in ("help", "pairs", "run", "run", "check", "report", "report"):
+                again = {"help": ["--help"], "check": [name, out]}
                 words = again.get(name, [name, config])
                 if name == "report":
                     words = [name, out, "--overwrite"]
