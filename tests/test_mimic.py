@@ -468,8 +468,10 @@ def write_mimic(kind, is_lazy, path):
     return mimic
 
 
-@pytest.mark.parametrize("kind", FULL_ENCLOSURE)
-@pytest.mark.parametrize("is_lazy", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "is_lazy"),
+    [(kind, True) for kind in FULL_ENCLOSURE] + [("full", False), ("columns", False)],
+)
 def test_mimic_of_full_enclosure_runs_is_read_and_reduced(kind, is_lazy, tmp_path):
     mimic = write_mimic(kind, is_lazy, tmp_path)
     read = DataStore.from_dir(tmp_path / "mimic").obs(1, required_irf="all-optional")

@@ -75,11 +75,11 @@ def made(maker, target, donor, path):
     return hdus(path)
 
 
-def assert_same_mimics(maker, target, donor, path):
+def assert_same_mimics(maker, target, donor, path, *, is_target=True):
     """``target`` and ``donor`` give a fresh observation each time."""
     expected = made(maker, target(), donor(), path)
     for way in WAYS:
-        for pair in ((target(), way(donor())), (way(target()), donor())):
+        for pair in [(target(), way(donor()))] + is_target * [(way(target()), donor())]:
             found = made(maker, *pair, path)
             assert len(found) == len(expected), way.__name__
             # IRFs that gammapy has decoded have to be encoded again
@@ -106,11 +106,15 @@ def test_constructed(kind, target, tmp_path):
         return store.obs(1, required_irf="all-optional")
 
     maker = MimicMaker(background="target", allow_other_telescope=True)
-    assert_same_mimics(maker, target, donor, tmp_path / "mimic.fits")
+    # the target is the same for all kinds
+    path = tmp_path / "mimic.fits"
+    assert_same_mimics(maker, target, donor, path, is_target=kind == "full")
 
 
-@pytest.mark.parametrize("method", ["shuffle", "refill"])
-@pytest.mark.parametrize("kind", ["full", "hess", "columns", "multi_gti"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("full", "shuffle"), ("hess", "refill"), ("multi_gti", "shuffle")],
+)
 def test_scrambled(kind, method, target, tmp_path):
     open_raw(kind, tmp_path / "raw", n_events=1000)
     source = POINTING.directional_offset_by(50 * u.deg, 1 * u.deg)
@@ -122,7 +126,8 @@ def test_scrambled(kind, method, target, tmp_path):
     def donor():
         return DataStore.from_dir(tmp_path / "raw").obs(1)
 
-    assert_same_mimics(maker, target, donor, tmp_path / "mimic.fits")
+    path = tmp_path / "mimic.fits"
+    assert_same_mimics(maker, target, donor, path, is_target=False)
 
 
 def test_a_changed_event_is_seen(target, tmp_path):

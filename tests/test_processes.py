@@ -171,8 +171,9 @@ class TestInterrupts:
             os.killpg(process.pid, 0)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-@pytest.mark.parametrize("is_guarded", [False, True])
+@pytest.mark.parametrize(
+    ("method", "is_guarded"), [("spawn", False), ("forkserver", True)]
+)
 def test_script_without_guard(tiny_store, tmp_path, method, is_guarded):
     """It is named, and is not taken for a lack of memory."""
     donors = {"obs_ids": [3, 4, 5]}
