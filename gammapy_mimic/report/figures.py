@@ -11,11 +11,11 @@ from gammapy_mimic.scramble.residuals import scramble_seed
 
 __all__ = ["draw_figures"]
 
-MAX_SETS = 8
+MAX_SETS = 4
 """Mimic sets whose maps are drawn; numbers are given of all."""
 
-MAX_PAIRS = 6
-MAX_SCRAMBLED = 3
+MAX_PAIRS = 2
+MAX_SCRAMBLED = 2
 
 
 def draw_figures(
