@@ -113,7 +113,10 @@ class EnsemblePlots:
             ax.margins(y=0.1)
         ax.set_xlabel("Energy [TeV]")
         ax.set_ylabel(f"E² dN/dE{_unit(E2_UNIT)}")
-        ax.legend(fontsize="small")
+        # beside the axes, where it hides no points
+        ax.legend(
+            fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18)
+        )
         return ax
 
     def plot_ts(self, ax: Axes | None = None, name: str | None = None) -> Axes:
@@ -153,7 +156,12 @@ class EnsemblePlots:
         ax.plot(x, chi2.sf(x, found["n_dof_ts"]), "k--", label="χ² (statistics only)")
         if self.target is not None and name in self.target:
             value = self.target[name]["value"]
-            ax.axvline(min(value, x[-1]), color="C3", label=f"targets: {value:.1f}")
+            label = f"targets: {value:.1f}"
+            if value < x[-1]:
+                ax.axvline(value, color="C3", label=label)
+            else:
+                style = {"clip_on": False, "transform": ax.transAxes, "ls": "none"}
+                ax.plot(1, 0.5, "C3>", ms=10, label=f"{label}, to the right", **style)
         ax.set_yscale("log")
         ax.set_ylim(0.3 / max(number, 3), 1.5)
         ax.set_xlabel(f"TS of {name.removesuffix('.ts')}")
