@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 
 from gammapy_mimic.report.quote import first_rows, of_radius
 
@@ -55,7 +56,12 @@ def plus_minus(value: Any, error: Any = None, unit: str = "", digits: int = 3) -
     if has_error:
         text += f" ± {_rounded(scale, last)}"
         text = f"({text})" if factor or unit else text
-    return f"{text}{factor}{f' {unit}' if unit else ''}"
+    return f"{text}{factor}{f' {in_words(unit)}' if unit else ''}"
+
+
+def in_words(unit: str) -> str:
+    """Write a unit with exponents, without a fraction."""
+    return u.Unit(unit).to_string("unicode", fraction=False)
 
 
 def _rounded(value, last):
@@ -147,6 +153,7 @@ FILTERS: dict[str, Callable] = {
     "energies": energies,
     "fixed": fixed,
     "hours": hours,
+    "in_words": in_words,
     "limit": limit,
     "p_value": p_value,
     "percent": percent,
