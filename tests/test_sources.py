@@ -115,6 +115,7 @@ def test_parse_does_not_change_its_input():
     ("theta", "match"),
     [
         (0 * u.deg, "theta = .*larger than 0 deg"),
+        (100 * u.deg, "theta = 100.0 deg: must be smaller than 10 deg"),
         (-0.3 * u.deg, "theta = .*larger than 0 deg"),
         (np.nan * u.deg, "theta = .*finite"),
         (0.3, "theta = 0.3: must be an angle with its unit"),

@@ -36,7 +36,7 @@ from gammapy_mimic.config.types import (
 from gammapy_mimic.matching import DonorMatcher
 from gammapy_mimic.mimic.maker import MimicMaker
 from gammapy_mimic.scramble.scrambler import AnnulusScrambler
-from gammapy_mimic.sources.known import known_sources, parse_sources
+from gammapy_mimic.sources.known import MAX_THETA, known_sources, parse_sources
 
 __all__ = [
     "DonorsConfig",
@@ -226,8 +226,8 @@ class ScrambleConfig(DescribedConfig):
     @field_validator("theta")
     @classmethod
     def _check_theta(cls, value):
-        if not isinstance(value, str) and value >= Angle(10, "deg"):
-            raise ValueError("must be smaller than 10 deg")
+        if not isinstance(value, str) and value >= MAX_THETA:
+            raise ValueError(f"must be smaller than {MAX_THETA:g}")
         return value
 
     def regions(self) -> list[CircleSkyRegion]:

@@ -53,6 +53,10 @@ NAME_CATALOGS = (BRIGHT, "gamma-cat", "hgps", "2hwc", "3hwc", "1LHAASO")
 
 DEFAULT_CATALOGS = ("gamma-cat",)
 
+MAX_THETA = Angle(10, "deg")
+"""No field of view holds a larger source; a number in arcmin may be meant."""
+
+
 Sources: TypeAlias = (
     SkyCoord
     | CircleSkyRegion
@@ -267,6 +271,8 @@ def _angles(value, argument):
         ) from error
     if not np.all(np.isfinite(angles) & (angles > 0 * u.deg)):
         raise ValueError(f"{argument} = {value}: must be larger than 0 deg and finite.")
+    if argument == "theta" and np.any(angles >= MAX_THETA):
+        raise ValueError(f"theta = {value}: must be smaller than {MAX_THETA:g}.")
     return angles
 
 
