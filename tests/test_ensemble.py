@@ -522,6 +522,17 @@ def test_figures_and_systematic_of_flux_points(analysed):
         other.apply_to(points)
 
 
+def test_largest_test_statistic_is_drawn():
+    """Above 1 there are two of four values, above 5 one."""
+    found = {"name": "crab.ts", "injected": 0, "values": [0.5, 0.2, 6, 3.0]}
+    ensemble = Ensemble([{**found, "n_dof_ts": 1}], sets=[0, 1, 2, 3])
+    line = ensemble.plot_ts(Figure().add_subplot()).lines[0]
+    assert line.get_drawstyle() == "steps-post"
+    x, y = line.get_data()
+    at = np.searchsorted(x, [0.1, 0.3, 1, 5, 7], side="right") - 1
+    assert_allclose(y[at], [1, 0.75, 0.5, 0.25, 0])
+
+
 # statistics ----------------------------------------------------------------------
 
 

@@ -150,7 +150,7 @@ class EnsemblePlots:
         ax.step(
             np.concatenate([[0], values]),
             np.concatenate([np.arange(number, 0, -1), [0]]) / max(number, 1),
-            where="pre",
+            where="post",
             label=f"{number} mimic sets",
         )
         ax.plot(x, chi2.sf(x, found["n_dof_ts"]), "k--", label="χ² (statistics only)")
