@@ -371,7 +371,7 @@ def test_analysis_is_shown_blind(campaign, measured, tmp_path, monkeypatch):
     target = {"flux_points.0": {"value": 6.54e-11, "error": None, "unit": ""}}
     Ensemble([entry], [0, 1], [], target).write(folder / "analysis")
     text = words(write_report(folder, overwrite=True).read_text())
-    row = "1 to 4 TeV (1.0 ± 1.0) × 10⁻¹³ cm-2 s-1, systematic < 7.0"  # noqa: RUF001
+    row = "1 to 4 TeV (1.0 ± 1.0) × 10⁻¹³ s⁻¹ cm⁻², systematic < 7.0"  # noqa: RUF001
     assert row in text
     found = report_numbers(folder)["ensemble"]
     assert found["same_sets"]
@@ -384,7 +384,7 @@ def test_analysis_is_shown_blind(campaign, measured, tmp_path, monkeypatch):
         ((1.23456, 0.0234), "1.235 ± 0.023"),
         ((1.23456,), "1.23"),
         ((-0.001, 0.12), "0.00 ± 0.12"),
-        ((2.46e-13, 3.1e-14, "cm-2"), "(2.46 ± 0.31) × 10⁻¹³ cm-2"),  # noqa: RUF001
+        ((2.46e-13, 3.1e-14, "cm-2"), "(2.46 ± 0.31) × 10⁻¹³ cm⁻²"),  # noqa: RUF001
         ((123456, 2100), "(1.235 ± 0.021) × 10⁵"),  # noqa: RUF001
         ((0.0, 0.14), "0.00 ± 0.14"),
         ((1840.2, 12), "1840 ± 12"),
