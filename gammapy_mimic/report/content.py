@@ -8,7 +8,6 @@ from astropy.table import Table
 
 from gammapy_mimic import __version__
 from gammapy_mimic.analysis import Ensemble
-from gammapy_mimic.checks import open_store
 from gammapy_mimic.report.judge import ON_RADIUS
 from gammapy_mimic.report.measure import Campaign, Measurement
 from gammapy_mimic.report.method import match_summary, method_table
@@ -220,7 +219,7 @@ def _distribution_row(row):
 def _checks(campaign, found):
     """Comparison of the mimics of the first set with their donors."""
     number = next(iter(campaign.sets))
-    table = open_store(campaign.sets[number]).obs_table
+    table = campaign.indices[number]
     seconds = dict(zip(table["OBS_ID"].tolist(), table["ONTIME"].tolist(), strict=True))
     rows = found.residuals[found.residuals["MIMIC_SET"] == number]
     for row in campaign.rows(number):

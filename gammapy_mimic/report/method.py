@@ -4,7 +4,6 @@ from itertools import chain
 
 import numpy as np
 
-from gammapy_mimic.checks import open_store
 from gammapy_mimic.report.judge import ON_RADIUS
 from gammapy_mimic.report.measure import TARGET_EXCLUSION, Campaign, Measurement
 from gammapy_mimic.report.place import WORDS, coordinates
@@ -180,7 +179,7 @@ def _mimics(campaign, match):
         f"{plural(match['n_pairs'], 'mimic')} from "
         f"{plural(match['n_donors'], 'donor')} of {match['n_possible']}"
     )
-    tables = [open_store(folder).obs_table for folder in campaign.sets.values()]
+    tables = campaign.indices.values()
     seconds = [np.nansum(np.asarray(it["LIVETIME"], dtype=float)) for it in tables]
     livetime = span([it / 3600 for it in seconds])
     return f"{text}; livetime of a set {livetime} h{_thresholds(donors)}"

@@ -8,7 +8,6 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from gammapy.modeling.models import PowerLawSpectralModel
 
-from gammapy_mimic.checks import open_store
 from gammapy_mimic.report.measure import Campaign, Measurement
 from gammapy_mimic.validation.position import TargetSignificance
 
@@ -77,8 +76,7 @@ def _times_and_rates(campaign, runs):
     Where the ratio is not known it is 1.
     """
     found = []
-    for number, folder in campaign.sets.items():
-        table = open_store(folder).obs_table
+    for number, table in campaign.indices.items():
         seconds = dict(zip(table["OBS_ID"].tolist(), table["ONTIME"], strict=True))
         for row in campaign.rows(number):
             if row["MIMIC_OBS_ID"] in seconds and row["TARGET_OBS_ID"] in runs:
