@@ -183,7 +183,7 @@ def raised_spectra(folder):
 
 def raised_maps(folder):
     """Background raised near the position, in maps."""
-    models = sources()
+    models = [source()]
     ensemble = campaign(folder, "3d").analyse(models=models)
     dataset = expected_map(folder)
     background = dataset.npred_background().data
