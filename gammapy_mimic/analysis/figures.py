@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from gammapy_mimic.analysis.limits import significances
+from gammapy_mimic.analysis.quantities import unit_text
 from gammapy_mimic.io.figures import new_figure
 
 __all__ = ["EnsemblePlots"]
@@ -26,12 +27,10 @@ def _number(value):
     return np.nan if value is None else value
 
 
-def _unit(text):
+def _unit(unit):
     """Give the unit in brackets for an axis, nothing for numbers."""
-    unit = u.Unit(text)
-    if unit == u.dimensionless_unscaled:
-        return ""
-    return f" [{unit.to_string('unicode', fraction=False)}]"
+    text = unit_text(unit)
+    return f" [{text}]" if text else ""
 
 
 class EnsemblePlots:
@@ -115,7 +114,7 @@ class EnsemblePlots:
         ax.set_ylabel(f"E² dN/dE{_unit(E2_UNIT)}")
         # beside the axes, where it hides no points
         ax.legend(
-            fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18)
+            fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
         )
         return ax
 
@@ -160,8 +159,9 @@ class EnsemblePlots:
             if value < x[-1]:
                 ax.axvline(value, color="C3", label=label)
             else:
-                style = {"clip_on": False, "transform": ax.transAxes, "ls": "none"}
-                ax.plot(1, 0.5, "C3>", ms=10, label=f"{label}, to the right", **style)
+                label += ", to the right"
+                place = {"transform": ax.transAxes, "clip_on": False}
+                ax.plot(1, 0.5, "C3>", ms=10, label=label, **place)
         ax.set_yscale("log")
         ax.set_ylim(0.3 / max(number, 3), 1.5)
         ax.set_xlabel(f"TS of {name.removesuffix('.ts')}")

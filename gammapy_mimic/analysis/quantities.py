@@ -18,7 +18,13 @@ __all__ = [
     "light_curve_values",
     "measured",
     "numbers_of",
+    "unit_text",
 ]
+
+
+def unit_text(unit: str | u.UnitBase) -> str:
+    """Write a unit for figures and pages: exponents, no fraction; empty for numbers."""
+    return u.Unit(unit).to_string("unicode", fraction=False)
 
 
 def measured(

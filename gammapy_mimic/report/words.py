@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 
+from gammapy_mimic.analysis.quantities import unit_text
 from gammapy_mimic.report.quote import first_rows, of_radius
 
 __all__ = ["FILTERS", "hours", "plural", "plus_minus", "span"]
@@ -56,12 +56,7 @@ def plus_minus(value: Any, error: Any = None, unit: str = "", digits: int = 3) -
     if has_error:
         text += f" ± {_rounded(scale, last)}"
         text = f"({text})" if factor or unit else text
-    return f"{text}{factor}{f' {in_words(unit)}' if unit else ''}"
-
-
-def in_words(unit: str) -> str:
-    """Write a unit with exponents, without a fraction."""
-    return u.Unit(unit).to_string("unicode", fraction=False)
+    return f"{text}{factor}{f' {unit_text(unit)}' if unit else ''}"
 
 
 def _rounded(value, last):
@@ -153,7 +148,6 @@ FILTERS: dict[str, Callable] = {
     "energies": energies,
     "fixed": fixed,
     "hours": hours,
-    "in_words": in_words,
     "limit": limit,
     "p_value": p_value,
     "percent": percent,
@@ -162,5 +156,6 @@ FILTERS: dict[str, Callable] = {
     "signed": signed,
     "span": span,
     "systematic": systematic,
+    "unit_text": unit_text,
 }
 """Filters of the templates, by name."""

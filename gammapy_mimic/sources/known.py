@@ -167,7 +167,7 @@ def find_source(
         If no catalog at hand has the name; similar names are suggested.
     """
     source = look_up(name, check_tags(catalogs))
-    return circle_region(source, _one_angle(theta, "theta").to_value("deg"))
+    return circle_region(source, _one_angle(theta, "theta", MAX_THETA).to_value("deg"))
 
 
 def known_sources(
@@ -217,7 +217,7 @@ def known_sources(
     """
     centres, label = _centres(position)
     if not callable(theta):
-        theta_deg = _one_angle(theta, "theta").to_value("deg")
+        theta_deg = _one_angle(theta, "theta", MAX_THETA).to_value("deg")
     radius_deg = _one_angle(radius, "radius").to_value("deg")
     tags = available_catalogs(catalogs)
     candidates = [] if extra is None else resolve_sources(extra)
@@ -262,7 +262,7 @@ def _is_plain_array(sources):
     return is_array and not isinstance(sources, u.Quantity)
 
 
-def _angles(value, argument):
+def _angles(value, argument, limit=None):
     try:
         angles = Angle(value)
     except (TypeError, ValueError, u.UnitsError) as error:
@@ -271,20 +271,20 @@ def _angles(value, argument):
         ) from error
     if not np.all(np.isfinite(angles) & (angles > 0 * u.deg)):
         raise ValueError(f"{argument} = {value}: must be larger than 0 deg and finite.")
-    if argument == "theta" and np.any(angles >= MAX_THETA):
-        raise ValueError(f"theta = {value}: must be smaller than {MAX_THETA:g}.")
+    if limit is not None and np.any(angles >= limit):
+        raise ValueError(f"{argument} = {value}: must be smaller than {limit:g}.")
     return angles
 
 
-def _one_angle(value, argument):
-    angle = _angles(value, argument)
+def _one_angle(value, argument, limit=None):
+    angle = _angles(value, argument, limit)
     if not angle.isscalar:
         raise ValueError(f"{argument} = {value}: must be one angle.")
     return angle
 
 
 def _thetas_deg(theta, number):
-    thetas = _angles(theta, "theta").to_value("deg")
+    thetas = _angles(theta, "theta", MAX_THETA).to_value("deg")
     if thetas.ndim > 0 and thetas.shape != (number,):
         raise ValueError(
             f"theta = {theta}: got {thetas.size} angles for {number} sources; "

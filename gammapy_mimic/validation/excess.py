@@ -140,7 +140,7 @@ class ExcessMaps:
 
     def _significances(self, counts, wanted):
         """Significances where they are wanted; NaN elsewhere."""
-        counts = np.where(self.safe, counts, counts.dtype.type(0))
+        counts = np.where(self.safe, counts, 0)
         find = self._of_ring if self.method == "ring" else self._of_field
         shape = *counts.shape[:-3], *wanted.shape
         found = np.full(shape, np.nan)
