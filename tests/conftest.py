@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,6 +19,8 @@ from hypothesis import settings as hypothesis_settings
 mpl.use("agg")
 # astropy 6 would first ask the network for a table of the Earth's rotation
 iers.conf.auto_download = False
+# a shell ignores Ctrl-C for what it runs in the background; tests send it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # the same examples each time: a gate must not fail by chance
 hypothesis_settings.register_profile("same", derandomize=True)
 hypothesis_settings.load_profile("same")
