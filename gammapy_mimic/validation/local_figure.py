@@ -1,6 +1,7 @@
 """Figure of the systematic error at a place."""
 
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 __all__ = ["plot_local"]
 
@@ -30,8 +31,10 @@ def plot_local(rows, ax):
     label = "Poisson error of the counts of a run"
     ax.plot(x, 100 / np.sqrt(predicted), "k--", label=label)
     ax.set_yscale("log")
-    for axis in ("major", "minor"):
-        getattr(ax.yaxis, f"set_{axis}_formatter")("{x:.3g}")
+    # labels of all minor ticks would overlap
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:.3g}")
+    ax.yaxis.set_minor_formatter("")
     ax.set_xlabel("Radius of the circle [deg]")
     ax.set_ylabel("Systematic of the background [%]")
     # beside the points, not upon them
