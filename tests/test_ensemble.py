@@ -19,43 +19,22 @@ from click.testing import CliRunner
 from gammapy.estimators import FluxPoints
 from gammapy.modeling.models import (
     Models,
-    PointSpatialModel,
-    PowerLawSpectralModel,
-    SkyModel,
 )
 from helpers.campaigns import write_config
+from helpers.ensembles import SPECTRUM, crab, to_analyse
 from helpers.runs import make_run
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import chi2
 
-from gammapy_mimic import Ensemble, MimicAnalysis, MimicCampaign, simulate_datastore
+from gammapy_mimic import Ensemble, MimicAnalysis, MimicCampaign
 from gammapy_mimic.analysis import free_amplitudes, inject, set_scatter
 from gammapy_mimic.analysis.build import build_ensemble
 from gammapy_mimic.analysis.scatter import donor_overlap, event_overlap
 from gammapy_mimic.cli import main
 from gammapy_mimic.config import ConfigError
 
-SPECTRUM = {
-    "type": "1d",
-    "stack": True,
-    "geom": {
-        "axes": {
-            "energy": {"min": "0.8 TeV", "max": "10 TeV", "nbins": 2},
-            "energy_true": {"min": "0.4 TeV", "max": "20 TeV", "nbins": 8},
-        }
-    },
-    "on_region": {
-        "frame": "icrs",
-        "lon": "75 deg",
-        "lat": "22 deg",
-        "radius": "0.2 deg",
-    },
-    "containment_correction": True,
-    "background": {"method": "reflected"},
-    "safe_mask": {"methods": ["aeff-default"], "parameters": {}},
-}
 MAP = {
     "type": "3d",
     "geom": {
@@ -72,36 +51,10 @@ MAP = {
 AXIS = {"min": "0.8 TeV", "max": "10 TeV", "nbins": 1}
 
 
-def crab(amplitude=3.5e-11, name="crab"):
-    spectrum = PowerLawSpectralModel(
-        amplitude=amplitude * u.Unit("TeV-1 s-1 cm-2"), index=2.6
-    )
-    spectrum.amplitude.min = 0
-    place = PointSpatialModel(lon_0="75 deg", lat_0="22 deg", frame="icrs")
-    return SkyModel(spectral_model=spectrum, spatial_model=place, name=name)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Campaign of three sets of two targets, made once; not to be changed."""
-    folder = tmp_path_factory.mktemp("ensemble")
-    simulate_datastore(folder / "runs", n_targets=2, n_donors=8, random_state=7)
-    Models([crab()]).write(folder / "models.yaml")
-    content = {
-        "general": {"models_file": str(folder / "models.yaml")},
-        "observations": {
-            "datastore": str(folder / "runs"),
-            "obs_ids": [1001, 1002],
-        },
-        "datasets": SPECTRUM,
-        "mimic": {
-            "donors": {"where": {"TARGET_NAME": "Off data"}},
-            "scramble": None,
-            "n_mimics": 3,
-            "match": {"muon_efficiency": None},
-            "outdir": str(folder / "mimics"),
-        },
-    }
+    content = to_analyse(tmp_path_factory.mktemp("ensemble"))
     assert MimicCampaign(content).run().complete
     return content
 

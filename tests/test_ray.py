@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from astropy.table import Table
 from helpers.campaigns import contents, settings, write_config
+from helpers.ensembles import to_analyse
 from helpers.runs import write_raw
 
 from gammapy_mimic.matching import PairTable
@@ -69,6 +70,18 @@ def node(environment, folder, *options):
         process.wait()
 
 
+def lose(process):
+    """Kill a node and its workers at once, as if its machine were lost."""
+    command = ["/bin/ps", "-A", "-o", "pid=,ppid="]
+    ps = subprocess.run(command, capture_output=True, text=True)
+    pairs = [tuple(map(int, line.split())) for line in ps.stdout.splitlines()]
+    lost = {process.pid}
+    while more := {pid for pid, parent in pairs if parent in lost} - lost:
+        lost |= more
+    for pid in lost:
+        os.kill(pid, signal.SIGKILL)
+
+
 @contextmanager
 def cluster(environment, folder, n_cpus):
     """Cluster that knows neither the campaign's folder nor where the data are."""
@@ -108,17 +121,25 @@ def run(folder, environment):
         config["observations"]["obs_ids"] = list(TARGETS)
         (folder / name).mkdir(exist_ok=True)
         write_config(folder / name / "config.yaml", config)
-        return subprocess.Popen(
-            [program("gammapy-mimic"), "run", "config.yaml", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=folder / name,
-            env={**environment, "GAMMAPY_DATA": str(folder / "data"), **variables},
-            umask=UMASK,
-        )
+        return command("run", folder / name, options, environment, variables)
 
     return start
+
+
+def command(name, folder, options, environment, variables):
+    return subprocess.Popen(
+        [program("gammapy-mimic"), name, "config.yaml", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={
+            **environment,
+            "GAMMAPY_DATA": str(folder.parent / "data"),
+            **variables,
+        },
+        umask=UMASK,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +209,46 @@ def test_machine_that_is_lost(folder, run, reference, environment, tmp_path):
             while len(list((folder / "lost").rglob("*.fits"))) < 3:
                 assert campaign.poll() is None
                 time.sleep(0.001)
-            os.killpg(it.pid, signal.SIGKILL)
+            lose(it)
         assert end_of(campaign)[0] == 0
     assert contents(folder / "lost" / "out") == reference
+
+
+def test_analyses_of_a_machine_that_is_lost(environment, tmp_path):
+    """The other node analyses its mimic sets again: the same tables."""
+    content = to_analyse(tmp_path, n_sets=6, n_donors=16)
+    write_config(tmp_path / "config.yaml", content)
+
+    def analyse(*options, **variables):
+        return command("analyse", tmp_path, options, environment, variables)
+
+    def tables():
+        return {
+            path.name: path.read_bytes()
+            for path in tmp_path.glob("mimics/analysis/ensemble.*")
+        }
+
+    assert end_of(command("run", tmp_path, (), environment, {}))[0] == 0
+    assert end_of(analyse())[0] == 0
+    reference = tables()
+    assert len(reference) == 2
+    environment = {**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    records = tmp_path / "mimics" / ".campaign" / "analysis"
+    started = time.time()
+    with cluster(environment, tmp_path / "head", 1) as address:
+        options = ["--num-cpus=2", f"--address={address}"]
+        with node(environment, tmp_path / "node", *options) as it:
+            job = analyse(*RAY[:1], "3", *RAY[2:], "--overwrite", RAY_ADDRESS=address)
+            while not any(
+                path.stat().st_mtime > started for path in records.rglob("mimic_*.json")
+            ):
+                assert job.poll() is None, end_of(job)
+                time.sleep(0.001)
+            lose(it)
+        code, output, errors = end_of(job)
+    assert code == 0, errors
+    assert "6 mimic sets" in output
+    assert tables() == reference
 
 
 def test_broken_donor(folder, run, reference, address):
