@@ -127,6 +127,10 @@ def quality(values, errors, ts, truth=0.0):
         f"width {pull.std(ddof=1):.2f} ± {(2 * number) ** -0.5:.2f}, coverage of 68 % "
         f"{np.mean(abs(pull) < 1):.2f} ± {(0.22 / number) ** 0.5:.2f}"
     )
+    # in few counts a value and its error vary together, which widens the pulls
+    error = np.sqrt(np.mean(np.square(np.array(errors, dtype=float))))
+    width = np.std(values, ddof=1) / error
+    print(f"scatter over error: {width:.2f} ± {width * (2 * number) ** -0.5:.2f}")
     if ts is not None:
         found = kstest(np.maximum(ts, 0), chi2(1).cdf).pvalue
         print(f"{number} values: TS against chi-square, p = {found:.3f}")
