@@ -1,14 +1,13 @@
-"""Build source distribution and wheel, and try them: FOLDER.
+"""Build source distribution and wheel, and try them: FOLDER PYTHON.
 
-The wheel is built from the source distribution, installed in a virtual environment of
-its own, and makes the demonstration.
+The wheel is built from the source distribution, installed where PYTHON is, which has
+all that it needs, and makes the demonstration.
 """
 
 import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
 import zipfile
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def check_names(names, wanted):
         raise SystemExit(f"the distribution lacks {lacking}")
 
 
-def main(folder):
+def main(folder, python):
     """Build and try."""
     folder = Path(folder).absolute()
     # the wheel comes from the source distribution, unpacked
@@ -42,20 +41,21 @@ def main(folder):
         (metadata,) = (it for it in archive.namelist() if it.endswith("/METADATA"))
         if b"](docs/" in archive.read(metadata):
             raise SystemExit("the description has relative links")
+    run(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--force-reinstall",
+        "--no-deps",
+        wheel,
+    )
     with tempfile.TemporaryDirectory() as place:
-        venv.create(Path(place) / "venv", with_pip=True)
-        binary = Path(place) / "venv" / "bin"
-        run(binary / "pip", "install", "--quiet", wheel)
-        run(binary / "gammapy-mimic", "demo", cwd=place)
-        run(
-            binary / "python",
-            "-m",
-            "gammapy_mimic",
-            "check",
-            "mimic-demo/mimics",
-            cwd=place,
-        )
+        command = (python, "-m", "gammapy_mimic")
+        run(*command, "demo", cwd=place)
+        run(*command, "check", "mimic-demo/mimics", cwd=place)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
