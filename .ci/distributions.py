@@ -41,16 +41,8 @@ def main(folder, python):
         (metadata,) = (it for it in archive.namelist() if it.endswith("/METADATA"))
         if b"](docs/" in archive.read(metadata):
             raise SystemExit("the description has relative links")
-    run(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--force-reinstall",
-        "--no-deps",
-        wheel,
-    )
+    pip = (python, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps")
+    run(*pip, wheel)
     with tempfile.TemporaryDirectory() as place:
         command = (python, "-m", "gammapy_mimic")
         run(*command, "demo", cwd=place)
