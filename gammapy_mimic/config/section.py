@@ -134,8 +134,8 @@ class MatchConfig(DescribedConfig):
     time of a donor may be used."""
     rate_proxy: Literal["events", "index"] | None = None
     """What the rate is counted from: events of the outer field of view (events) or the
-    number of events in the index (index). Default: all events within 2.5 deg outside of
-    known sources."""
+    number of events in the index (index). Default: events between 0.5 and 2.5 deg from
+    the pointing, outside of known sources, where event files are there."""
     keep_away: list[StrictStr] = Field(default_factory=list)
     """Sources that donors must not have in their field: names, or one region file."""
     keep_away_distance: PositiveAngle = Angle(2.5, "deg")
@@ -218,8 +218,9 @@ class ScrambleConfig(DescribedConfig):
     """Shuffle the ring of a source, or refill the circle of the source; auto: shuffle
     sources that do not stand out by more than 2 sigma, refill others."""
     acceptance: Literal["auto", "events", "background"] = "auto"
-    """What the ring is compared with: its own events, or the background model of the
-    run; auto: the model beyond 40 deg of zenith angle."""
+    """Where the expected background in the circle of a source comes from: the events of
+    its ring, or the background model of the run; auto: the model beyond 40 deg of
+    zenith angle, if the run has one."""
     also: list[SourceConfig] = Field(default_factory=list)
     """Further sources."""
 
@@ -263,13 +264,15 @@ class MimicConfig(DescribedConfig):
     """The section ``mimic:``."""
 
     donors: DonorsConfig = DonorsConfig()
-    """Which runs may become mimics. All conditions that are given have to hold."""
+    """Which runs may become mimics. Has to be given, at least by one of its keys; all
+    conditions that are given have to hold."""
     match: MatchConfig = MatchConfig()
     """How alike target and donor have to be. null switches a cut off."""
     scramble: Annotated[ScrambleConfig | None, BeforeValidator(none_if_off)] = (
         ScrambleConfig()
     )
-    """What is done with known sources of donors. null: nothing."""
+    """What is done with known sources of donors. Without this section: what its
+    defaults say. null: nothing."""
     alignment: Literal["altaz", "radec"] = "altaz"
     """Field of view in which events keep their place: altaz is the camera, radec is
     aligned with right ascension and declination."""
