@@ -263,6 +263,13 @@ def test_p_values_of_sets_that_share_donors_are_uniform(setting):
         assert kstest(wrong, "uniform").pvalue < 1e-3
 
 
+def test_no_set_has_a_significance():
+    # all of the ring is excluded, or no field reaches so far
+    found = TargetSignificance(np.array([np.nan]))
+    assert found.n_sets == 0
+    assert found.peek().axes[0].get_xlim()[0] < -4
+
+
 def test_empirical_p_value():
     assert empirical_p_value(1.0, [0.0, 2.0, np.nan]) == pytest.approx(2 / 3)
     assert np.isnan(empirical_p_value(np.nan, [1.0]))

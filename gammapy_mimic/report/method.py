@@ -14,9 +14,9 @@ from gammapy_mimic.validation.reduction import PIXEL
 __all__ = ["match_summary", "method_table"]
 
 _PREDICTIONS = {
-    "background": "background model, scaled to the counts of the run outside of the "
-    "circle",
-    "reflected": "the other places of the same offset (reflected regions)",
+    "background": "the background model, scaled to the counts of the run outside of "
+    "the circle",
+    "reflected": "other places of the same offset (reflected regions)",
 }
 
 
@@ -113,7 +113,7 @@ def method_table(
         f"{plural(len(edges) - 1, 'bin')}, above the threshold of each run",
         "Field of view": f"up to {_deg(geometry['offset_max'])} from the pointing",
         "Circles": f"radii {', '.join(f'{it:.2g}' for it in _radii(found))} deg; "
-        f"prediction by the {_PREDICTIONS[found.local.method]}",
+        f"prediction by {_PREDICTIONS[found.local.method]}",
     }
     if found.on_off is None:
         inner, width = (RING[it].to_value("deg") for it in ("r_in", "width"))

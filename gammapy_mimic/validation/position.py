@@ -96,7 +96,7 @@ class TargetSignificance(ShownResult):
         """
         ax = plt.gca() if ax is None else ax
         values = self.mimics[np.isfinite(self.mimics)]
-        reach = 0.5 * np.ceil(2 * max(5, *np.abs(values)))
+        reach = 0.5 * np.ceil(2 * np.max([5, *np.abs(values)]))
         x, step = np.linspace(-reach, reach, 300), 0.5
         ax.hist(values, np.arange(-reach, reach + step / 2, step), label="mimic sets")
         ax.plot(
