@@ -30,7 +30,7 @@ NEW = {"effective_area": None}
 SIMULATE = """
 import sys
 from gammapy_mimic import simulate_datastore
-simulate_datastore(sys.argv[1], n_targets=20, n_donors=270, random_state=11)
+simulate_datastore(sys.argv[1], n_targets=20, n_donors=300, random_state=11)
 """
 COMMAND = "from gammapy_mimic.cli import main; main()"
 YARDSTICK = """
