@@ -43,9 +43,11 @@ def main(folder, python):
             raise SystemExit("the description has relative links")
     pip = (python, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps")
     run(*pip, wheel)
+    # what its metadata ask for is there
+    run(python, "-m", "pip", "check")
     with tempfile.TemporaryDirectory() as place:
+        run(Path(python).with_name("gammapy-mimic"), "demo", cwd=place)
         command = (python, "-m", "gammapy_mimic")
-        run(*command, "demo", cwd=place)
         run(*command, "check", "mimic-demo/mimics", cwd=place)
 
 

@@ -17,9 +17,7 @@ from astropy import units as u
 from astropy.table import Table
 from click.testing import CliRunner
 from gammapy.estimators import FluxPoints
-from gammapy.modeling.models import (
-    Models,
-)
+from gammapy.modeling.models import Models
 from helpers.campaigns import write_config
 from helpers.ensembles import SPECTRUM, crab, to_analyse
 from helpers.runs import make_run

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(
 TARGETS, DONORS = range(1, 5), range(5, 17)
 TWO = ("--n-jobs", "2")
 RAY = (*TWO, "--backend", "ray")
+THREE = ("--n-jobs", "3", "--backend", "ray")
 # files of the cluster's processes have another mode than those of the campaign's
 CLUSTER_UMASK, UMASK = 0o077, 0o022
 ENVIRONMENT = {
@@ -91,6 +92,17 @@ def cluster(environment, folder, n_cpus):
     options = ["--head", f"--port={port}", "--include-dashboard=false"]
     with node(environment, folder, *options, f"--num-cpus={n_cpus}"):
         yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def two_nodes(environment, folder):
+    """Cluster of one CPU, and a node of two more: its address, and the node."""
+    # ray takes a single node for the only one that has no network
+    environment = {**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    with cluster(environment, folder / "head", 1) as address:
+        options = ["--num-cpus=2", f"--address={address}"]
+        with node(environment, folder / "node", *options) as other:
+            yield address, other
 
 
 @pytest.fixture(scope="module")
@@ -198,18 +210,12 @@ def test_killed(folder, run, reference, address):
 
 def test_machine_that_is_lost(folder, run, reference, environment, tmp_path):
     """One of two nodes ends in the middle; the other makes its mimics again."""
-    others = ["--num-cpus=2"]
-    # ray takes a single node for the only one that has no network
-    environment = {**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-    with cluster(environment, tmp_path / "head", 1) as address:
-        with node(
-            environment, tmp_path / "node", f"--address={address}", *others
-        ) as it:
-            campaign = run("lost", *RAY[:1], "3", *RAY[2:], RAY_ADDRESS=address)
-            while len(list((folder / "lost").rglob("*.fits"))) < 3:
-                assert campaign.poll() is None
-                time.sleep(0.001)
-            lose(it)
+    with two_nodes(environment, tmp_path) as (address, other):
+        campaign = run("lost", *THREE, RAY_ADDRESS=address)
+        while len(list((folder / "lost").rglob("*.fits"))) < 3:
+            assert campaign.poll() is None
+            time.sleep(0.001)
+        lose(other)
         assert end_of(campaign)[0] == 0
     assert contents(folder / "lost" / "out") == reference
 
@@ -232,19 +238,16 @@ def test_analyses_of_a_machine_that_is_lost(environment, tmp_path):
     assert end_of(analyse())[0] == 0
     reference = tables()
     assert len(reference) == 2
-    environment = {**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     records = tmp_path / "mimics" / ".campaign" / "analysis"
     started = time.time()
-    with cluster(environment, tmp_path / "head", 1) as address:
-        options = ["--num-cpus=2", f"--address={address}"]
-        with node(environment, tmp_path / "node", *options) as it:
-            job = analyse(*RAY[:1], "3", *RAY[2:], "--overwrite", RAY_ADDRESS=address)
-            while not any(
-                path.stat().st_mtime > started for path in records.rglob("mimic_*.json")
-            ):
-                assert job.poll() is None, end_of(job)
-                time.sleep(0.001)
-            lose(it)
+    with two_nodes(environment, tmp_path) as (address, other):
+        job = analyse(*THREE, "--overwrite", RAY_ADDRESS=address)
+        while not any(
+            path.stat().st_mtime > started for path in records.rglob("mimic_*.json")
+        ):
+            assert job.poll() is None, end_of(job)
+            time.sleep(0.001)
+        lose(other)
         code, output, errors = end_of(job)
     assert code == 0, errors
     assert "6 mimic sets" in output
