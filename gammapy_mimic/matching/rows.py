@@ -1,5 +1,6 @@
 """The rows of a pair table, from what was chosen."""
 
+import functools
 import json
 from itertools import pairwise
 
@@ -84,6 +85,16 @@ def _shared(item, slices):
     return float(length[uses > 1].sum() / length.sum())
 
 
+def _masked(absent, values, unit=None):
+    """Column without values where there is no donor."""
+    values = np.asarray(values)
+    mask = absent if values.ndim == 1 else np.broadcast_to(absent, values.T.shape).T
+    values = np.ma.masked_array(values, mask=mask)
+    if values.dtype.kind == "f":
+        values = np.ma.masked_invalid(values)
+    return MaskedColumn(values, unit=unit)
+
+
 def make_pairs(runs, cuts, evaluation, chosen, matcher):
     """Pair table of what was chosen.
 
@@ -107,17 +118,7 @@ def make_pairs(runs, cuts, evaluation, chosen, matcher):
     """
     targets, donors = runs["targets"], runs["donors"]
     rows, columns = chosen["row"], chosen["column"]
-    absent = columns < 0
-
-    def masked(values, unit=None):
-        """Column without values where there is no donor."""
-        values = np.asarray(values)
-        mask = absent if values.ndim == 1 else np.broadcast_to(absent, values.T.shape).T
-        values = np.ma.masked_array(values, mask=mask)
-        if values.dtype.kind == "f":
-            values = np.ma.masked_invalid(values)
-        return MaskedColumn(values, unit=unit)
-
+    masked = functools.partial(_masked, columns < 0)
     pairs = PairTable()
     pairs["TARGET_OBS_ID"] = np.asarray(targets["OBS_ID"])[rows]
     pairs["DONOR_OBS_ID"] = masked(np.asarray(donors["OBS_ID"])[columns])

@@ -119,8 +119,10 @@ def mimics(work, number):
 
 def quality(values, errors, ts, truth=0.0):
     """Print width, coverage and the distribution of TS."""
-    pull = (np.array(values) - truth) / np.array(errors, dtype=float)
-    pull = pull[np.isfinite(pull)]
+    values, errors = np.array(values), np.array(errors, dtype=float)
+    pull = (values - truth) / errors
+    used = np.isfinite(pull)
+    pull = pull[used]
     number = len(pull)
     print(
         f"{number} values: pull {pull.mean():+.2f} ± {pull.std() / number**0.5:.2f}, "
@@ -128,8 +130,7 @@ def quality(values, errors, ts, truth=0.0):
         f"{np.mean(abs(pull) < 1):.2f} ± {(0.22 / number) ** 0.5:.2f}"
     )
     # in few counts a value and its error vary together, which widens the pulls
-    error = np.sqrt(np.mean(np.square(np.array(errors, dtype=float))))
-    width = np.std(values, ddof=1) / error
+    width = np.std(values[used], ddof=1) / np.sqrt(np.mean(errors[used] ** 2))
     print(f"scatter over error: {width:.2f} ± {width * (2 * number) ** -0.5:.2f}")
     if ts is not None:
         found = kstest(np.maximum(ts, 0), chi2(1).cdf).pvalue
