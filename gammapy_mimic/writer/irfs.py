@@ -128,7 +128,8 @@ def _corrections(hdu, hdu_class, obs_id):
             changes[key] = keywords[key]
     if not isinstance(old.get("HDUVERS", HDUVERS), str):
         changes["HDUVERS"] = str(old["HDUVERS"])
-    names = hdu.astropy_hdu.columns.names
+    # not hdu.columns, for which astropy would read all about them
+    names = [old.get(f"TTYPE{number + 1}", "") for number in range(old["TFIELDS"])]
     for number, name in enumerate(names, start=1):
         if name in _OLD_NAMES and _OLD_NAMES[name] not in names:
             changes[f"TTYPE{number}"] = _OLD_NAMES[name]
