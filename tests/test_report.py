@@ -18,6 +18,8 @@ from astropy.table import QTable, Table
 from click.testing import CliRunner
 from helpers.campaigns import OBJECTS, settings
 from helpers.runs import write_raw
+from jinja2 import UndefinedError
+from matplotlib.figure import Figure
 from regions import CircleSkyRegion
 
 from gammapy_mimic import MimicCampaign, simulate_datastore
@@ -353,6 +355,30 @@ def test_templates_of_the_user(blind, campaign, measured, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=r"no file there has the name of a template"):
         write_report(folder, overwrite=True, templates=own)
     assert path.read_text() == before
+
+
+def test_nothing_is_left_of_a_report_that_failed(
+    campaign, measured, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "gammapy_mimic.report.page.measure", lambda *_, **__: measured[1]
+    )
+    monkeypatch.setattr(
+        "gammapy_mimic.report.page.draw_figures",
+        lambda *_: [("empty", "Nothing", Figure((1, 1)))],
+    )
+    folder, own = tmp_path / "mimics", tmp_path / "templates"
+    report = shutil.ignore_patterns("report.*", "*systematic.ecsv", "figures")
+    shutil.copytree(campaign, folder, ignore=report)
+    own.mkdir()
+    (own / "method.html.j2").write_text("{{ unknown }}")
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UndefinedError, match="unknown"):
+        write_report(folder, templates=own)
+    assert sorted(folder.rglob("*")) == before
+    # nobody has to ask for the earlier one to be replaced
+    write_report(folder)
+    assert (folder / "figures" / "empty.png").is_file()
 
 
 def test_analysis_is_shown_blind(campaign, measured, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from gammapy.irf import Background3D
 from helpers.runs import LOCATION, POINTING, make_run
 from numpy.testing import assert_allclose
 
-from gammapy_mimic import DonorMatcher, MimicMaker
+from gammapy_mimic import DonorMatcher, MimicMaker, write_datastore
 from gammapy_mimic.config import MimicAnalysisConfig
 from gammapy_mimic.data import read_run
 from gammapy_mimic.data.gti import near_good_time
@@ -32,6 +32,8 @@ from gammapy_mimic.matching.warn import run_warnings
 from gammapy_mimic.sky.location import geodetic_site, parse_location
 
 DURATION_S = 1680.0
+SETTINGS = {"location": None, "alignment": "altaz", "background": "donor"}
+SETTINGS |= {"fov_alignment": None}
 
 
 def donor(**header):
@@ -344,10 +346,8 @@ def test_site_and_alignment_of_pairs():
 
 def test_events_that_cannot_be_read_are_told():
     """The maker fails; the other runs are paired and made."""
-    options = {"location": None, "alignment": "altaz", "background": "donor"}
-    options |= {"fov_alignment": None}
     planned = Observation(obs_id=8, gti=donor().gti)
-    (text,) = run_warnings(planned, side="donors", **options)
+    (text,) = run_warnings(planned, side="donors", **SETTINGS)
     assert "run 8" in text
 
 
@@ -439,3 +439,68 @@ def test_wrong_site_of_cta_1dc(caplog):
     mimic = MimicMaker(location="cta_south").run(*pair)
     assert_allclose(mimic.observatory_earth_location.lon.deg, -70.3, atol=0.1)
     assert mimic.events.table.meta["ALT_PNT"] > 0
+
+
+# --- background models and energy ranges ---------------------------------------
+
+
+def with_rates(run, change):
+    """Run with other rates in its background model."""
+    bkg = copy.deepcopy(run.bkg)
+    change(bkg.data)
+    return run.copy(in_memory=True, bkg=bkg)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rates: rates.fill(np.nan), "has no rate that is finite"),
+        (lambda rates: rates.fill(0), "is 0 everywhere"),
+        (lambda rates: rates[0, 3, :2].fill(-1e-9), "is negative in 2 of"),
+        (lambda rates: rates[0].fill(np.nan), None),
+        (lambda rates: rates[-1].fill(0), None),
+    ],
+)
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_rates_of_no_background(change, said, on_disk, tmp_path, caplog):
+    run = with_rates(donor(), change)
+    if on_disk:
+        run = write_datastore([run], tmp_path).obs(8)
+    texts = run_warnings(run, side="donors", **SETTINGS)
+    assert [said in text for text in texts] == ([True] if said else [])
+    maker = MimicMaker()
+    for _ in range(2):
+        maker.run(target(), run)
+    assert [said in text for text in warnings_of(caplog)] == ([True] if said else [])
+    # of a model that the mimic does not have, nothing is said
+    caplog.clear()
+    MimicMaker(background="target").run(target(), run)
+    assert not warnings_of(caplog)
+
+
+def with_limits(run, **limits):
+    aeff = copy.deepcopy(run.aeff)
+    aeff.meta |= limits
+    return run.copy(in_memory=True, aeff=aeff)
+
+
+@pytest.mark.parametrize(("high", "n_warnings"), [(0.5, 0), (0.3, 1), (0.1, 1)])
+def test_no_common_energies(high, n_warnings, caplog):
+    given = with_limits(donor(), LO_THRES=0.1, HI_THRES=high)
+    wanted = with_limits(target(), LO_THRES=0.3, HI_THRES=100.0)
+    MimicMaker().run(wanted, given)
+    texts = warnings_of(caplog)
+    assert len(texts) == n_warnings
+    for text in texts:
+        assert "target run 7 and donor run 8: no energy" in text
+        assert f"above LO_THRES = 0.3 TeV and below HI_THRES = {high} TeV" in text
+
+
+@pytest.mark.parametrize("mode", ["SLEW", "scan", "RASTER", "POINTING", "WOBBLE", None])
+def test_runs_without_one_pointing(mode):
+    run = donor(OBS_MODE=mode) if mode else donor()
+    texts = [text for _, text in found(run)]
+    moves = mode in ("SLEW", "scan", "RASTER")
+    assert [f"OBS_MODE = '{mode.upper()}'" in text for text in texts] == (
+        [True] if moves else []
+    )

@@ -20,10 +20,10 @@ from gammapy_mimic.sky.positions import EventPositions
 __all__ = [
     "ERROR",
     "WARNING",
+    "background_findings",
     "false_times",
     "findings",
     "horizon",
-    "unstated_alignment",
 ]
 
 ERROR, WARNING = "error", "warning"
@@ -53,6 +53,9 @@ _MIN_EVENTS, _MAX_EVENTS = 20, 1000
 _OTHER_SYSTEMS = ("FK4", "GAL", "ECL", "SUPER")
 """What RADECSYS begins with where positions are not near ICRS."""
 
+_MOVING = ("RASTER", "SCAN", "SLEW")
+"""OBS_MODE (OGIP) of runs that may have no pointing of their own."""
+
 _MIN_SIGMA = 5.0
 """Least distance of the median in units of its statistical error."""
 
@@ -76,6 +79,7 @@ def findings(run: Run, *, alignment: str = "altaz") -> Iterator[tuple[str, str]]
         The run, what is wrong with it, and what to do.
     """
     yield from _equinox(run)
+    yield from _mode(run)
     yield from _one_place(run)
     yield from _ontime(run)
     yield from _livetime(run)
@@ -85,29 +89,48 @@ def findings(run: Run, *, alignment: str = "altaz") -> Iterator[tuple[str, str]]
         yield from _horizon(run)
 
 
-def unstated_alignment(
+def background_findings(
     observation: Observation, fov_alignment: str | None = None
 ) -> Iterator[str]:
-    """Find a background model that does not say in which field of view it is given.
+    """Find what in a background model cannot be trusted.
 
     Parameters
     ----------
     observation : `~gammapy.data.Observation`
         Run, whose model is not loaded.
     fov_alignment : {"altaz", "radec"}, optional
-        What the user says that it is; there is nothing to find then. Default is None.
+        The user's word for the alignment of a model that does not say it. Default is
+        None.
 
     Yields
     ------
     text : str
-        The run, how its model is taken, and what to do.
+        The run, what is wrong with its model, and what to do.
     """
+    label = f"run {observation.obs_id}: its background model"
     if fov_alignment is None and compat.lacks_fov_alignment(observation):
         yield (
-            f"run {observation.obs_id}: its background model (BKG_3D) has no FOVALIGN "
-            "and is taken as aligned with RA/Dec, as gammapy does; say what it is by "
-            "fov_alignment = 'altaz' or 'radec' (YAML: mimic.fov_alignment)"
+            f"{label} (BKG_3D) has no FOVALIGN and is taken as aligned with RA/Dec, as "
+            "gammapy does; say what it is by fov_alignment = 'altaz' or 'radec' (YAML: "
+            "mimic.fov_alignment)"
         )
+    fault = _fault_of_rates(compat.background_rates(observation))
+    if fault:
+        yield (
+            f"{label} {fault}, and is taken so; take that of the other run (background "
+            "of MimicMaker, YAML: mimic.background), or leave the run out"
+        )
+
+
+def _fault_of_rates(rates):
+    """Say why rates are not those of a background; nothing if they may be."""
+    known = rates[np.isfinite(rates)]
+    n_negative = np.count_nonzero(known < 0)
+    if rates.size and not known.size:
+        return "has no rate that is finite"
+    if known.size and not known.any():
+        return "is 0 everywhere"
+    return f"is negative in {n_negative} of {rates.size} bins" if n_negative else ""
 
 
 def false_times(run: Run) -> dict[str, float]:
@@ -168,6 +191,17 @@ def _equinox(run):
             f"run {run.obs_id}: its positions are given in RADECSYS = {system!r}, "
             f"EQUINOX = {run.header.get('EQUINOX')!r}; they must be ICRS or FK5 "
             "(J2000): convert RA, DEC, RA_PNT and DEC_PNT",
+        )
+
+
+def _mode(run):
+    mode = str(run.header.get("OBS_MODE", "")).strip().upper()
+    if mode in _MOVING:
+        yield (
+            WARNING,
+            f"run {run.obs_id}: OBS_MODE = {mode!r}, but it is taken as a run with one "
+            "pointing (RA_PNT, DEC_PNT), as gammapy does; if its pointing moved, leave "
+            "the run out",
         )
 
 

@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from gammapy_mimic.data import read_run
-from gammapy_mimic.data.trust import findings, unstated_alignment
+from gammapy_mimic.data.trust import background_findings, findings
 from gammapy_mimic.sky.geometry import offset_azimuth
 from gammapy_mimic.sky.location import geodetic_site
 from gammapy_mimic.sources.catalogs import read
@@ -48,7 +48,7 @@ def run_warnings(observation, *, side, location, alignment, background, fov_alig
             run = replace(run, pointing=pointing)
         texts = [text for _, text in findings(run, alignment=alignment)]
         if f"{background}s" == side:
-            texts += unstated_alignment(observation, fov_alignment)
+            texts += background_findings(observation, fov_alignment)
     except ValueError as error:
         return [str(error)]
     return texts

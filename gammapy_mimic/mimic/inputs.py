@@ -9,7 +9,7 @@ from astropy.coordinates import EarthLocation
 from astropy.table import Table
 from gammapy.data import Observation
 
-from gammapy_mimic.data import read_run
+from gammapy_mimic.data import compat, read_run, to_observation
 from gammapy_mimic.data.gti import overlap
 from gammapy_mimic.data.seeds import child_seed, seed_sequence
 from gammapy_mimic.data.trust import ERROR, findings, horizon
@@ -24,7 +24,6 @@ __all__ = [
     "contradictions",
     "known_to",
     "pair_seed",
-    "read_donor",
     "read_pair",
     "scramble",
     "sources_of_pair",
@@ -206,18 +205,37 @@ def known_to(scrambler, donor):
     return list(sources(donor)) if callable(sources) else []
 
 
-def scramble(scrambler, donor, seed):
-    """Scramble a donor, with the seed of its pair where the scrambler takes one."""
+def scramble(scrambler, donor, run, seed):
+    """Scramble a donor, with the seed of its pair where the scrambler takes one.
+
+    Parameters
+    ----------
+    scrambler : object
+        See `~gammapy_mimic.MimicMaker`.
+    donor : `~gammapy.data.Observation`
+        Donor.
+    run : `~gammapy_mimic.data.run.Run`
+        What was read of it, perhaps without some of its events.
+    seed : `~numpy.random.SeedSequence` or None
+        Seed.
+
+    Returns
+    -------
+    scrambled : `~gammapy.data.Observation`
+        Donor with other events.
+    run : `~gammapy_mimic.data.run.Run`
+        The same, as it is read.
+    """
     parameters = inspect.signature(scrambler.run).parameters
     takes_seed = seed is not None and "random_state" in parameters
     options = {"random_state": seed} if takes_seed else {}
-    scrambled = scrambler.run(donor, **options)
+    scrambled = scrambler.run(to_observation(run, **compat.irfs(donor)), **options)
     if not isinstance(scrambled, Observation):
         raise TypeError(
             f"scrambler.run gives {scrambled!r} for donor run {donor.obs_id}: must be "
             "a gammapy Observation"
         )
-    return scrambled
+    return scrambled, replace(read_donor(scrambled), pointing=run.pointing)
 
 
 def contradictions(target, donor, alignment, time):

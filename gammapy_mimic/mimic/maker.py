@@ -10,10 +10,10 @@ from gammapy.data import Observation, Observations
 from gammapy.irf import FoVAlignment
 from gammapy.makers import Maker
 
-from gammapy_mimic.data import check_events, compat, to_observation
+from gammapy_mimic.data import check_events, to_observation
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.seeds import seed_sequence
-from gammapy_mimic.data.trust import false_times, unstated_alignment
+from gammapy_mimic.data.trust import background_findings, false_times
 from gammapy_mimic.io.arguments import RandomState, check_choice, check_flag
 from gammapy_mimic.mimic.background import state_alignment
 from gammapy_mimic.mimic.inputs import (
@@ -23,14 +23,17 @@ from gammapy_mimic.mimic.inputs import (
     contradictions,
     known_to,
     pair_seed,
-    read_donor,
     read_pair,
     scramble,
     sources_of_pair,
 )
 from gammapy_mimic.mimic.lookup import chosen_pairs
 from gammapy_mimic.mimic.provenance import mimic_header
-from gammapy_mimic.mimic.response import mimic_background, mimic_irfs
+from gammapy_mimic.mimic.response import (
+    mimic_background,
+    mimic_irfs,
+    no_common_energies,
+)
 from gammapy_mimic.mimic.transfer import move_run
 from gammapy_mimic.sky.location import parse_location
 
@@ -202,9 +205,7 @@ class MimicMaker(_ShownMaker):
         run = run if is_near.all() else run[is_near]
         if self.scrambler is not None:
             donor = state_alignment(donor, self.fov_alignment)
-            donor = to_observation(run, **compat.irfs(donor))
-            donor = scramble(self.scrambler, donor, seed)
-            run = replace(read_donor(donor), pointing=run.pointing)
+            donor, run = scramble(self.scrambler, donor, run, seed)
         way = {"alignment": self._alignment, "time": self.time, "crop": self.crop}
         mimic = move_run(target_run, run, **way)
         settings = {name: getattr(self, name) for name in (*_CHOICES, "crop")}
@@ -267,6 +268,7 @@ list or dict of `~gammapy.data.Observation`
             `~gammapy.data.Observation`; where nothing was changed, the place on disk.
         """
         givers = (donor, target) if self.irfs == "donor" else (target, donor)
+        self._warn(*no_common_energies(target, donor))
         return mimic_irfs(*givers)
 
     def make_background(self, target: Observation, donor: Observation) -> Any:
@@ -292,9 +294,11 @@ list or dict of `~gammapy.data.Observation`
         options = {"alignment": self._alignment, "time": self.time}
         turns = self.background == "donor"
         giver = donor if turns else target
-        self._warn(*unstated_alignment(giver, self.fov_alignment))
-        giver = state_alignment(giver, self.fov_alignment)
-        return mimic_background(giver, *runs, turns=turns, **options)
+        stated = state_alignment(giver, self.fov_alignment)
+        bkg = mimic_background(stated, *runs, turns=turns, **options)
+        # a model that was turned is loaded now
+        self._warn(*background_findings(giver, self.fov_alignment))
+        return bkg
 
     def _warn(self, *texts):
         for text in texts:

@@ -1,5 +1,6 @@
 """Instrument response of a mimic: whose, turned where that is needed."""
 
+import math
 import numbers
 
 from gammapy.irf import FoVAlignment
@@ -8,7 +9,7 @@ from gammapy_mimic.data import compat
 from gammapy_mimic.mimic.background import turn_background
 from gammapy_mimic.mimic.transfer import orientation_differences
 
-__all__ = ["mimic_background", "mimic_irfs"]
+__all__ = ["mimic_background", "mimic_irfs", "no_common_energies"]
 
 
 def mimic_irfs(giver, other):
@@ -30,6 +31,30 @@ def mimic_irfs(giver, other):
     if cards is not None and limits != {key: cards.get(key) for key in limits}:
         irfs["aeff"] = compat.irf_with_keywords(irfs["aeff"], limits)
     return irfs
+
+
+def no_common_energies(target, donor):
+    """Find runs that have no energy at which both can be used.
+
+    Parameters
+    ----------
+    target, donor : `~gammapy.data.Observation`
+        The two runs.
+
+    Yields
+    ------
+    text : str
+        Warning.
+    """
+    limits = _common_energy_range(target, donor)
+    low, high = limits.get("LO_THRES", -math.inf), limits.get("HI_THRES", math.inf)
+    if low >= high:
+        yield (
+            f"target run {target.obs_id} and donor run {donor.obs_id}: no energy is "
+            f"above LO_THRES = {low:g} TeV and below HI_THRES = {high:g} TeV of their "
+            "effective areas; of their mimic, the safe mask aeff-default leaves "
+            "nothing: take another donor"
+        )
 
 
 def mimic_background(giver, target, donor, *, turns, alignment, time):

@@ -101,11 +101,16 @@ def write_report(
     found = measure(campaign, unblind=unblind, n_toys=n_toys, n_jobs=n_jobs)
     ensemble = _ensemble(folder, unblind)
     numbers = content(campaign, found, ensemble, n_toys=n_toys)
-    figures = {
-        name: _picture(folder / "figures" / f"{name}.png", caption, figure)
-        for name, caption, figure in draw_figures(campaign, found, ensemble)
-    }
+    images, figures = {}, {}
+    for name, caption, figure in draw_figures(campaign, found, ensemble):
+        images[name] = _image(figure)
+        figures[name] = _picture(images[name], caption, figure)
     page = environment.get_template(PAGE).render(**numbers, figures=figures)
+    # all is made before anything is written
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, image in images.items():
+        with atomic_write(folder / "figures" / f"{name}.png", "wb") as file:
+            file.write(image)
     if found.systematic is None:
         # nothing of an earlier report beside this one
         for old in (folder / "systematic.ecsv", folder / "figures" / "systematic.png"):
@@ -165,18 +170,20 @@ def _check_place(folder):
         raise PermissionError(f"{folder} is read-only: no report can be written there")
 
 
-def _picture(path: Path, caption: str, figure: Figure) -> dict[str, Any]:
-    """Write a figure, and give it as the templates take it."""
-    content = io.BytesIO()
+def _image(figure: Figure) -> bytes:
+    """Draw a figure, the same bytes each time."""
+    stream = io.BytesIO()
     figure.set_dpi(DPI)
     # savefig would draw it twice, for its layout; without the version of matplotlib
-    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     plt.close(figure)
-    path.parent.mkdir(exist_ok=True)
-    with atomic_write(path, "wb") as file:
-        file.write(content.getvalue())
+    return stream.getvalue()
+
+
+def _picture(image: bytes, caption: str, figure: Figure) -> dict[str, Any]:
+    """Give a figure as the templates take it."""
     width, height = (int(it * DPI) for it in figure.get_size_inches())
-    data = base64.b64encode(content.getvalue()).decode("ascii")
+    data = base64.b64encode(image).decode("ascii")
     return {
         "caption": caption,
         "source": f"data:image/png;base64,{data}",

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 from gammapy.irf import FoVAlignment, IRFMap
 from gammapy.maps import Map
 
@@ -18,6 +19,7 @@ __all__ = [
     "IRFS",
     "background",
     "background_alignment",
+    "background_rates",
     "irf",
     "irf_keywords",
     "irf_location",
@@ -224,6 +226,28 @@ def background_alignment(observation):
         return FoVAlignment.REVERSE_LON_RADEC
     with error_context(f"{location.path()}: FOVALIGN (HDU {location.hdu_name})"):
         return FoVAlignment(irf_keywords(observation, "bkg").get("FOVALIGN", "RADEC"))
+
+
+def background_rates(observation):
+    """Rates of the background model of a run, which is not loaded for that.
+
+    Parameters
+    ----------
+    observation : `~gammapy.data.Observation`
+        Observation.
+
+    Returns
+    -------
+    rates : `~numpy.ndarray`
+        In whatever order and unit; empty without a model.
+    """
+    bkg = irf(observation, "bkg")
+    if not isinstance(bkg, FileLocation):
+        return np.zeros(0) if bkg is None else bkg.data
+    with error_context(f"{bkg.path()}: background model (HDU {bkg.hdu_name})"):
+        columns = bkg.source().columns
+        # CTA-1DC has the other name
+        return np.asarray(columns["BKG" if "BKG" in columns else "BGD"])
 
 
 def lacks_fov_alignment(observation):
