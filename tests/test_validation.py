@@ -14,10 +14,15 @@ from regions import CircleSkyRegion
 from scipy.stats import kstest
 
 from gammapy_mimic import MimicMaker
+from gammapy_mimic.io.arguments import check_edges
 from gammapy_mimic.simulation import SyntheticBackground, simulate_observation
 from gammapy_mimic.validation import (
+    BackgroundSystematic,
     TargetSignificance,
+    background_systematic,
     field_checks,
+    local_systematic,
+    on_off,
     reduce_runs,
     significance_distribution,
     target_significance,
@@ -215,3 +220,46 @@ def test_gradient_that_was_put_in_is_found():
     assert steep["GRADIENT"] == pytest.approx(0.1, abs=4 * steep["ERROR"])
     assert steep["GRADIENT"] > 4 * steep["ERROR"]
     assert abs(level["GRADIENT"]) < 4 * level["ERROR"]
+
+
+@pytest.mark.parametrize(
+    ("edges", "error", "text"),
+    [
+        ([5, 1] * u.TeV, ValueError, "increase, all positive"),
+        ([1, 1, 2] * u.TeV, ValueError, "increase"),
+        ([1] * u.TeV, ValueError, "two or more"),
+        (1 * u.TeV, ValueError, "two or more"),
+        ([[1, 2], [3, 4]] * u.TeV, ValueError, "two or more"),
+        ([0, 1] * u.TeV, ValueError, "positive"),
+        ([1, np.nan, 3] * u.TeV, ValueError, "increase"),
+        ([1, np.inf] * u.TeV, ValueError, "increase"),
+        ([1, 10], TypeError, r"such as \[1, 10\] \* u.TeV"),
+        ([1, 2] * u.deg, TypeError, "with a unit"),
+        ("many", TypeError, "energy_edges = 'many'"),
+    ],
+)
+def test_energy_edges_that_are_none(edges, error, text):
+    position = SkyCoord(83.63, 22.01, unit="deg")
+    counts = np.full((3, 1), 10)
+    for measure in (
+        lambda: reduce_runs([], position, energy_edges=edges),
+        lambda: local_systematic([], position, energy_edges=edges),
+        lambda: on_off([], position, energy_edges=edges),
+        lambda: background_systematic([], energy_edges=edges),
+        lambda: BackgroundSystematic.from_counts(
+            counts, counts, [1, 2, 3], energy_edges=edges
+        ),
+    ):
+        with pytest.raises(error, match=text) as raised:
+            measure()
+        assert str(raised.value).startswith("energy_edges = ")
+
+
+def test_edges_in_other_forms():
+    """A list of quantities is as good as a quantity, and an offset may begin at 0."""
+    edges = check_edges("energy_edges", [800 * u.GeV, 2 * u.TeV], "TeV")
+    assert_allclose(edges.to_value("TeV"), [0.8, 2])
+    offsets = [0, 60] * u.arcmin
+    assert check_edges("offset_edges", offsets, "deg", has_zero=True) is not None
+    with pytest.raises(ValueError, match="increase, from 0 on"):
+        check_edges("offset_edges", [-1, 2] * u.deg, "deg", has_zero=True)

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtr, stdtrit
 
-from gammapy_mimic.io.arguments import check_choice
+from gammapy_mimic.io.arguments import check_choice, check_edges
 from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.excess import RING
@@ -172,6 +172,7 @@ class LocalCounts:
         self, position, radius, energy_edges, method="background", offset_max=OFFSET_MAX
     ):
         check_choice("method", method, METHODS)
+        energy_edges = check_edges("energy_edges", energy_edges, "TeV")
         self.radii = np.atleast_1d(u.Quantity(radius)).to("deg")
         if not np.all(self.radii > 0 * u.deg):
             raise ValueError(f"radius = {radius}: must be positive")

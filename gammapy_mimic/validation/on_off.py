@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from regions import PointSkyRegion, SkyRegion
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import check_edges
 from gammapy_mimic.io.figures import new_figure
 from gammapy_mimic.sources.places import position_of
 from gammapy_mimic.validation.reduction import (
@@ -192,6 +193,7 @@ def on_off(
         If no run has off regions, or the region does not fit the directional cut of a
         run.
     """
+    energy_edges = check_edges("energy_edges", energy_edges, "TeV")
     if isinstance(region, SkyCoord | str):
         region = PointSkyRegion(position_of(region).icrs)
     mask = None

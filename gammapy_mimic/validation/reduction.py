@@ -16,6 +16,7 @@ from gammapy.maps import Map, MapAxis, WcsGeom
 from gammapy.utils.interpolation import interpolation_scale
 
 from gammapy_mimic.data.compat import read_once
+from gammapy_mimic.io.arguments import check_edges
 from gammapy_mimic.sources.places import position_of
 
 __all__ = [
@@ -212,10 +213,12 @@ def reduce_runs(
     Raises
     ------
     ValueError
-        If a run has no background model.
+        If a run has no background model, or the edges do not increase.
     TypeError
-        If the position is neither a `~astropy.coordinates.SkyCoord` nor a name.
+        If the position is neither a `~astropy.coordinates.SkyCoord` nor a name, or the
+        edges have no unit of energy.
     """
+    energy_edges = check_edges("energy_edges", energy_edges, "TeV")
     geom = map_geometry(position_of(position), energy_edges, width, binsz)
     stacked, mask = empty_stack(geom), exclusion_mask(geom, exclusion)
     for observation in observations:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gammapy_mimic.data.compat import read_once
-from gammapy_mimic.io.arguments import check_flag
+from gammapy_mimic.io.arguments import check_edges, check_flag
 from gammapy_mimic.io.ecsv import read_ecsv, write_ecsv
 from gammapy_mimic.io.files import error_context
 from gammapy_mimic.validation.background_prior import binwise_model, norm_tilt_model
@@ -117,8 +117,7 @@ class BackgroundSystematic(ShownResult):
         offset_edges : `~astropy.units.Quantity`, optional
             Edges of the offset bins. Default is None: no bins of offset.
         predicted_variance : `~numpy.ndarray`, optional
-            Variance of a prediction that is itself counted, of the same shape. Default
-            is None: the prediction has no statistical error.
+            Variance of a prediction that is counted itself. Default is None: 0.
         obs_ids : array-like, optional
             Names of the runs, shape (n_runs,). Default is those of the donors.
         shared : array-like, optional
@@ -133,26 +132,27 @@ class BackgroundSystematic(ShownResult):
         Raises
         ------
         ValueError
-            If the shapes do not fit, a number is negative or not finite, or fewer than
-            two donors are used.
+            If the shapes do not fit, a number is negative or not finite, edges do not
+            increase, or fewer than two donors are used.
+        TypeError
+            If edges have no unit of energy or angle.
         """
+        edges = _checked_edges(energy_edges, offset_edges)
         donors = np.asarray(donors)
-        data = checked_counts(
-            counts, predicted, predicted_variance, donors, energy_edges, offset_edges
-        )
+        data = checked_counts(counts, predicted, predicted_variance, donors, *edges)
         field, by_energy, bins = (
             donor_ratios(n, m, donors, predicted_variance=v, shared=shared)
             for n, m, v in zip(*(sums(it) for it in data), strict=True)
         )
         used = np.concatenate(sums(data[1])[::2], axis=1) > MIN_PREDICTED
         require_donors(field, used[:, 0])
-        table = systematic_table(field, bins, energy_edges, offset_edges)
+        table = systematic_table(field, bins, *edges)
         names = donors if obs_ids is None else np.asarray(obs_ids)
         table["LEFT_OUT"] = left_out_runs(table, used, names)
         return cls(
             table,
             systematic_correlation(bins),
-            measure_tilt(by_energy, energy_edges),
+            measure_tilt(by_energy, edges[0]),
             jackknife_error(systematic_correlation, bins),
             jackknife_error(systematic_covariance, bins),
         )
@@ -302,6 +302,13 @@ class BackgroundSystematic(ShownResult):
         return models[kind](self, dataset_name, number)
 
 
+def _checked_edges(energy_edges, offset_edges):
+    energy_edges = check_edges("energy_edges", energy_edges, "TeV")
+    if offset_edges is not None:
+        offset_edges = check_edges("offset_edges", offset_edges, "deg", has_zero=True)
+    return energy_edges, offset_edges
+
+
 def background_systematic(
     observations: Iterable[Observation],
     *,
@@ -340,6 +347,7 @@ def background_systematic(
     """
     if offset_edges is None:
         offset_edges = [0, OFFSET_MAX.value] * u.deg
+    energy_edges, offset_edges = _checked_edges(energy_edges, offset_edges)
     counts, predicted, donors, names = [], [], [], []
     for observation in observations:
         # errors name the file
