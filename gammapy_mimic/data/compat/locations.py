@@ -3,7 +3,7 @@
 import copy
 from types import MappingProxyType
 
-from astropy.io import fits
+from astropy.table import Table
 from gammapy.data import GTI, FixedPointingInfo, Observation, ObservationMetaData
 from gammapy.data.io import EventListReader
 from gammapy.irf import IRF_REGISTRY, FoVAlignment
@@ -86,15 +86,13 @@ class FileLocation(HDULocation):
             return FixedPointingInfo.from_fits_header(hdu.header)
         if self.hdu_class == "observation_metadata":
             return _metadata(hdu.header)
-        table_hdu = hdu.table_hdu()
         if self.hdu_class == "events":
-            return EventListReader.from_gadf_hdu(table_hdu)
+            return EventListReader.from_gadf_hdu(hdu.table_hdu())
         if self.hdu_class == "gti":
-            return GTI.from_table_hdu(table_hdu)
-        hdulist = fits.HDUList([fits.PrimaryHDU(), table_hdu])
-        table_hdu.header.update(self.keywords)
-        irf = IRF_REGISTRY.get_cls(self.hdu_class)
-        irf = irf.from_hdulist(hdulist, hdu=table_hdu.name)
+            return GTI.from_table_hdu(hdu.table_hdu())
+        # a copy, of columns that are read already
+        table = Table(list(hdu.columns.values()), meta=hdu.cards | self.keywords)
+        irf = IRF_REGISTRY.get_cls(self.hdu_class).from_table(table)
         if self.is_mirrored:
             irf._fov_alignment = FoVAlignment.REVERSE_LON_RADEC
             irf = to_gadf_alignment(irf)
