@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 from astropy import units as u
+from astropy.io import fits
 from astropy.utils import iers
 from helpers.campaigns import OBJECTS, settings
 from helpers.faults import campaign_in
@@ -19,6 +21,9 @@ from hypothesis import settings as hypothesis_settings
 mpl.use("agg")
 # astropy 6 would first ask the network for a table of the Earth's rotation
 iers.conf.auto_download = False
+# astropy looks them up and checks them for each value that it reads from a header
+for name in ("strip_header_whitespace", "enable_record_valued_keyword_cards"):
+    setattr(type(fits.conf), name, getattr(fits.conf, name))
 # a shell ignores Ctrl-C for what it runs in the background; tests send it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # the same examples each time: a gate must not fail by chance
@@ -31,6 +36,11 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "hess_store" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
+
+
+def pytest_collection_finish():
+    """Take what is imported for good, so that it is not searched for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
