@@ -8,10 +8,13 @@ Truth: events lie in the good time intervals; with ``draw="background"`` they fo
 `background_rate`, which is also what the background model of the run holds.
 """
 
+import copy
+import functools
 import gzip
 import pickle
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from astropy import units as u
@@ -674,19 +677,32 @@ def make_hdulist(
     return fits.HDUList([fits.PrimaryHDU(), events, gti_hdu, *irfs])
 
 
-_CONTENTS = {}
+def _once(make):
+    """Make the same once: tests ask for the same few runs again and again.
+
+    What comes out must not be changed.
+    """
+    made = {}
+
+    @functools.wraps(make)
+    def known(*args, **kwargs):
+        key = pickle.dumps((args, kwargs))
+        if key not in made:
+            made[key] = make(*args, **kwargs)
+        return made[key]
+
+    return known
+
+
+@_once
+def _content(kind, **kwargs):
+    make_hdulist(kind, **kwargs).writeto(stream := BytesIO())
+    return stream.getvalue()
 
 
 def write_file(path, kind="full", **kwargs):
-    """Write a run to a file; arguments of `make_hdulist`. Gives the path.
-
-    Tests ask for the same few runs again and again: each is made once.
-    """
-    key = pickle.dumps((kind, kwargs))
-    if key not in _CONTENTS:
-        make_hdulist(kind, **kwargs).writeto(stream := BytesIO())
-        _CONTENTS[key] = stream.getvalue()
-    path, content = Path(path), _CONTENTS[key]
+    """Write a run to a file; arguments of `make_hdulist`. Gives the path."""
+    path, content = Path(path), _content(kind, **kwargs)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
 
@@ -708,6 +724,11 @@ def _event_list(hdu):
 
 def make_run(kind="full", **kwargs):
     """Run as an in-memory `~gammapy.data.Observation`; arguments of `make_hdulist`."""
+    return copy.deepcopy(_run_in_memory(kind, **kwargs))
+
+
+@_once
+def _run_in_memory(kind, **kwargs):
     hdulist = make_hdulist(kind, **kwargs)
     events = _event_list(hdulist["EVENTS"])
     header = events.table.meta
@@ -748,14 +769,24 @@ def write_raw(kinds, path, *, runs=None, **kwargs):
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    hdu_rows, obs_rows = [], []
-    for number, kind in enumerate(kinds):
-        options = {"obs_id": number + 1, **kwargs, **(runs[number] if runs else {})}
-        hdulist = make_hdulist(kind, **options)
-        hdu_rows += _write_run(kind, hdulist, path, options["obs_id"])
-        obs_rows.append(_obs_row(specification(kind), hdulist, options["obs_id"]))
-    _write_indices(path, hdu_rows, obs_rows, kwargs.get("location", LOCATION))
+    for name, content in _store(kinds, runs, kwargs).items():
+        (path / name).write_bytes(content)
     return path
+
+
+@_once
+def _store(kinds, runs, kwargs):
+    """Names and contents of the files of a store."""
+    hdu_rows, obs_rows = [], []
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        for number, kind in enumerate(kinds):
+            options = {"obs_id": number + 1, **kwargs, **(runs[number] if runs else {})}
+            hdulist = make_hdulist(kind, **options)
+            hdu_rows += _write_run(kind, hdulist, path, options["obs_id"])
+            obs_rows.append(_obs_row(specification(kind), hdulist, options["obs_id"]))
+        _write_indices(path, hdu_rows, obs_rows, kwargs.get("location", LOCATION))
+        return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 def open_raw(kinds, path, **kwargs):
