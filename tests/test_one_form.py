@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
 from gammapy.data import DataStore
-from helpers.runs import KINDS, POINTING, open_raw
+from helpers.runs import KINDS, POINTING, write_raw
 
 from gammapy_mimic import AnnulusScrambler, MimicMaker
 from gammapy_mimic.writer import write_run
@@ -93,16 +93,15 @@ def target(tmp_path_factory):
     options = {"pointing": SkyCoord(20, -50, unit="deg"), "n_events": 5}
     options["start"] = Time("2021-03-02T19:47:00", scale="tt")
     folder = tmp_path_factory.mktemp("target")
-    open_raw("full", folder, **options)
-    return lambda: DataStore.from_dir(folder).obs(1)
+    store = DataStore.from_dir(write_raw("full", folder, **options))
+    return lambda: store.obs(1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_constructed(kind, target, tmp_path):
-    open_raw(kind, tmp_path / "raw", n_events=40)
+    store = DataStore.from_dir(write_raw(kind, tmp_path / "raw", n_events=40))
 
     def donor():
-        store = DataStore.from_dir(tmp_path / "raw")
         return store.obs(1, required_irf="all-optional")
 
     maker = MimicMaker(background="target", allow_other_telescope=True)
@@ -116,7 +115,7 @@ def test_constructed(kind, target, tmp_path):
     [("full", "shuffle"), ("hess", "refill"), ("multi_gti", "shuffle")],
 )
 def test_scrambled(kind, method, target, tmp_path):
-    open_raw(kind, tmp_path / "raw", n_events=1000)
+    store = DataStore.from_dir(write_raw(kind, tmp_path / "raw", n_events=1000))
     source = POINTING.directional_offset_by(50 * u.deg, 1 * u.deg)
     scrambler = AnnulusScrambler(source, method=method, random_state=1)
     maker = MimicMaker(
@@ -124,7 +123,7 @@ def test_scrambled(kind, method, target, tmp_path):
     )
 
     def donor():
-        return DataStore.from_dir(tmp_path / "raw").obs(1)
+        return store.obs(1)
 
     path = tmp_path / "mimic.fits"
     assert_same_mimics(maker, target, donor, path, is_target=False)
@@ -155,10 +154,11 @@ def test_real(store, tmp_path):
     folder = Path(os.environ.get("GAMMAPY_DATA", "/nonexistent")) / store
     if not (folder / "hdu-index.fits.gz").exists():
         pytest.skip(f"needs {store} in $GAMMAPY_DATA")
+    runs = DataStore.from_dir(folder)
 
     def run(number):
         obs_id = STORES[store][number]
-        return lambda: DataStore.from_dir(folder).obs(obs_id, "all-optional")
+        return lambda: runs.obs(obs_id, "all-optional")
 
     maker = MimicMaker(alignment="radec", background="target")
     path = tmp_path / "mimic.fits"

@@ -6,7 +6,7 @@ from astropy.time import Time
 from gammapy.data import DataStore
 from gammapy.utils.fits import HDULocation, LazyFitsData
 from helpers.compare import IRFS
-from helpers.runs import open_raw
+from helpers.runs import write_raw
 
 from gammapy_mimic import MimicMaker, write_datastore
 from gammapy_mimic.data import compat, read_run
@@ -45,25 +45,32 @@ def renamed(monkeypatch):
     return rename
 
 
-@pytest.mark.parametrize("kind", ["full", "hess", "rad_max"])
-@pytest.mark.parametrize("names", [*((name,) for name in SLOTS), SLOTS])
-def test_nothing_is_lost(kind, names, renamed, tmp_path):
-    open_raw(kind, tmp_path / "donor", n_events=20)
+def mimic_of(folder, out):
+    """Mimic of stores of a target and a donor, read again from its own store."""
+    target, donor = (
+        DataStore.from_dir(folder / role).obs(1, "all-optional")
+        for role in ("target", "donor")
+    )
+    mimic = MimicMaker(background="target").run(target, donor)
+    return write_datastore([mimic], out).obs(1, "all-optional")
+
+
+@pytest.fixture(scope="module", params=["full", "hess", "rad_max"])
+def of_a_kind(request, tmp_path_factory):
+    """Stores of a target and a donor, and run and IRFs of the mimic of them."""
+    kind, folder = request.param, tmp_path_factory.mktemp("stores")
+    write_raw(kind, folder / "donor", n_events=20)
     place = {"pointing": SkyCoord(20, -50, unit="deg"), "n_events": 5}
-    open_raw(kind, tmp_path / "target", start=Time("2021-03-02T19:47:00"), **place)
+    write_raw(kind, folder / "target", start=Time("2021-03-02T19:47:00"), **place)
+    expected = mimic_of(folder, folder / "expected")
+    return folder, (read_run(expected), compat.irfs(expected))
 
-    def mimic_store(name):
-        target, donor = (
-            DataStore.from_dir(tmp_path / role).obs(1, "all-optional")
-            for role in ("target", "donor")
-        )
-        mimic = MimicMaker(background="target").run(target, donor)
-        return write_datastore([mimic], tmp_path / name).obs(1, "all-optional")
 
-    expected = mimic_store("expected")
-    expected = read_run(expected), compat.irfs(expected)
+@pytest.mark.parametrize("names", [*((name,) for name in SLOTS), SLOTS])
+def test_nothing_is_lost(of_a_kind, names, renamed, tmp_path):
+    folder, expected = of_a_kind
     renamed(names)
-    found = mimic_store("found")
+    found = mimic_of(folder, tmp_path / "found")
     assert len(found.events.table) == len(expected[0].seconds) == 20
     assert (found.events.table["RA"] == expected[0].columns["RA"]).all()
     for name in IRFS:

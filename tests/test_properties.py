@@ -182,7 +182,7 @@ def test_mimic_and_scramble_commute(method, pair, azimuth, seed):
     seed=seeds,
     compress=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_reading_is_the_inverse_of_writing(
     tmp_path_factory, kind, n_events, ra, dec, start, seed, compress
 ):

@@ -47,9 +47,15 @@ def pair(tmp_path):
     return make
 
 
+_IN_MEMORY = {}
+
+
 def in_memory(path):
-    """Run read by gammapy, with nothing left on disk."""
-    return compat.open_run(path).copy(in_memory=True)
+    """Run read by gammapy, with nothing left on disk; each of the few is read once."""
+    content = path.read_bytes()
+    if content not in _IN_MEMORY:
+        _IN_MEMORY[content] = compat.open_run(path).copy(in_memory=True)
+    return copy.deepcopy(_IN_MEMORY[content])
 
 
 def assert_same_mimic(one, other):
