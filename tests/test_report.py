@@ -175,7 +175,7 @@ def test_blind_unless_asked(blind, campaign, tmp_path):
     assert found["blinded"]
     assert found["significance"]["target"] is found["significance"]["p_value"] is None
     folder = copy(campaign, tmp_path / "mimics")
-    page = write_report(folder, n_toys=2, unblind=True, overwrite=True).read_text()
+    page = write_report(folder, n_toys=3, unblind=True, overwrite=True).read_text()
     (value,) = re.findall(r"The targets have ([+-][\d.]+)", words(page))
     assert float(value) > 15
     assert "empirical p-value 0.33 ± 0.27" in words(page)  # (0 + 1) / (2 + 1)
@@ -623,7 +623,7 @@ def test_sets_are_kept_and_shared_among_processes(kind, request, tmp_path):
     assert files[0].read_bytes() == contents[0]
 
 
-def test_other_settings_are_measured_again(campaign, tmp_path):
+def test_other_settings_are_measured_again(blind, campaign, tmp_path):
     folder = Path(shutil.copytree(campaign, tmp_path / "copy"))
     one, other = (measure(Campaign.read(folder), n_toys=n) for n in (3, 4))
     assert [len(it.toy_maxima) for it in one.distributions.values()] == [3, 3]
