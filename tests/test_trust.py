@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord
+from astropy.io import fits
 from astropy.table import Column
 from astropy.time import Time
 from gammapy.data import (
@@ -20,12 +21,12 @@ from gammapy.data import (
     observatory_locations,
 )
 from gammapy.irf import Background3D
-from helpers.runs import LOCATION, POINTING, make_run
+from helpers.runs import LOCATION, POINTING, make_run, write_file
 from numpy.testing import assert_allclose
 
 from gammapy_mimic import DonorMatcher, MimicMaker, write_datastore
 from gammapy_mimic.config import MimicAnalysisConfig
-from gammapy_mimic.data import read_run
+from gammapy_mimic.data import compat, read_run
 from gammapy_mimic.data.gti import near_good_time
 from gammapy_mimic.data.trust import findings, horizon
 from gammapy_mimic.matching.warn import run_warnings
@@ -476,6 +477,23 @@ def test_rates_of_no_background(change, said, on_disk, tmp_path, caplog):
     caplog.clear()
     MimicMaker(background="target").run(target(), run)
     assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize("rates", [np.array(["a"]), None])
+def test_background_that_is_no_table_of_rates(rates, tmp_path):
+    """It would be copied into the mimic byte for byte."""
+    path = tmp_path / "donor.fits"
+    write_file(path, "full", obs_id=8, n_events=400)
+    with fits.open(path, mode="update") as hdus:
+        hdu = next(it for it in hdus[1:] if it.header.get("HDUCLAS2") == "BKG")
+        columns = [it for it in hdu.columns if it.name != "BKG"]
+        if rates is not None:
+            columns.append(fits.Column("BKG", "1A", array=rates))
+        new = fits.BinTableHDU.from_columns(columns, name=hdu.name)
+        new.header.extend(it for it in hdu.header.cards if "HDU" in it.keyword)
+        hdus[hdu.name] = new
+    with pytest.raises(ValueError, match=r"donor\.fits: (background|bkg).* cannot be"):
+        MimicMaker().run(target(), compat.open_run(path))
 
 
 def with_limits(run, **limits):

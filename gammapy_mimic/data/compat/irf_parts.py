@@ -247,7 +247,7 @@ def background_rates(observation):
     with error_context(f"{bkg.path()}: background model (HDU {bkg.hdu_name})"):
         columns = bkg.source().columns
         # CTA-1DC has the other name
-        return np.asarray(columns["BKG" if "BKG" in columns else "BGD"])
+        return np.asarray(columns["BKG" if "BKG" in columns else "BGD"], dtype=float)
 
 
 def lacks_fov_alignment(observation):
