@@ -1,5 +1,6 @@
 """Commands that look at what was made."""
 
+import functools
 from pathlib import Path
 
 import click
@@ -15,30 +16,52 @@ __all__ = ["check", "report"]
 def check(folder, n_jobs):
     """Check the data store in DIR, or all those of a campaign, file by file."""
     set_up()
-    from gammapy.utils.pbar import progress_bar
-
     from gammapy_mimic.campaign import check_campaign, is_campaign
-    from gammapy_mimic.checks import check_datastore
 
     path, failed = Path(folder), 0
-    sets = sorted(store for store in path.glob("mimic_[0-9]*") if store.is_dir())
+    stores = sorted(it for it in path.glob("mimic_[0-9]*") if it.is_dir())
     if is_campaign(path):
         findings = call(check_campaign, path)
         if len(findings):
             failed += _print_findings(f"{path}: campaign", findings)
-    elif not sets:
-        sets = [path]
-    for store in progress_bar(sets, desc="Check"):
-        try:
-            findings = check_datastore(store, n_jobs=n_jobs)
-        except OSError as error:
-            click.echo(f"FAIL {store}: {error}")
+    elif not stores:
+        stores = [path]
+    failed += call(_check_stores, stores, n_jobs)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _check_stores(stores, n_jobs):
+    """Check data stores, print the findings, and return in how many are errors."""
+    from gammapy.utils.pbar import progress_bar
+
+    from gammapy_mimic.campaign.processes import run_tasks
+
+    # one store has all processes; several share them, so that each starts only once
+    within, among = (n_jobs, 1) if len(stores) == 1 else (1, n_jobs)
+    check_store = functools.partial(_check_store, n_jobs=within)
+    found = run_tasks(check_store, iter(stores), among, "multiprocessing")
+    failed = 0
+    for _, (store, findings) in zip(
+        progress_bar(stores, desc="Check"), found, strict=True
+    ):
+        if isinstance(findings, OSError):
+            click.echo(f"FAIL {store}: {findings}")
             failed += 1
         else:
             name = f"{store}: {findings.meta['N_RUNS']} runs"
             failed += _print_findings(name, findings)
-    if failed:
-        raise click.exceptions.Exit(1)
+    return failed
+
+
+def _check_store(store, n_jobs):
+    """Give the findings on a store, or the error if it cannot be opened."""
+    from gammapy_mimic.checks import check_datastore
+
+    try:
+        return check_datastore(store, n_jobs=n_jobs)
+    except OSError as error:
+        return error
 
 
 def _print_findings(name, findings):

@@ -7,6 +7,7 @@ configuration. Nothing is left half-written, and the rest of a campaign goes on.
 import json
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -725,7 +726,7 @@ def test_broken_pairs_are_not_made_again_in_silence(made, tiny_reference):
     assert contents(made.out) == contents(tiny_reference)
 
 
-def test_check_goes_on_with_the_rest(tiny_store, tmp_path):
+def test_check_goes_on_with_the_rest(tiny_store, tmp_path, monkeypatch):
     """All findings at once, of three mimic sets."""
     campaign = campaign_in(tmp_path, tiny_store, targets=[1], n_mimics=3)
     invoke("run", campaign.config, code=0)
@@ -751,6 +752,18 @@ def test_check_goes_on_with_the_rest(tiny_store, tmp_path):
         assert words in text
     assert f"FAIL {campaign.out}/mimic_000: 1 runs" in text
     assert f"PASS {campaign.out}/mimic_002: 1 runs, 0 errors, 1 warnings" in text
+    # processes are started once for all sets: each reads astropy's table of the
+    # Earth's rotation, which takes as long as forty mimics
+    pools = []
+    for module in ("campaign.processes", "checks.store"):
+        monkeypatch.setattr(
+            f"gammapy_mimic.{module}.ProcessPoolExecutor",
+            lambda *args, **kwargs: (
+                pools.append(args) or ProcessPoolExecutor(*args, **kwargs)
+            ),
+        )
+    assert invoke("check", "-j", 2, campaign.out, code=1) == text
+    assert len(pools) == 1
 
 
 def test_report_without_counts(made):
