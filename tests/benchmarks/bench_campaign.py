@@ -25,7 +25,7 @@ status = Path("/proc/self/status").read_text()
 print(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024)
 """
 
-OFF = ["muon_efficiency", "nsb", "n_tels"]
+OFF = ["muon_efficiency", "nsb", "n_tels", "effective_area"]
 """Cuts that would leave some targets without donors."""
 
 
