@@ -1,6 +1,7 @@
 """Commands that look at what was made."""
 
 import functools
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -33,24 +34,25 @@ def check(folder, n_jobs):
 
 def _check_stores(stores, n_jobs):
     """Check data stores, print the findings, and return in how many are errors."""
-    from gammapy.utils.pbar import progress_bar
-
     from gammapy_mimic.campaign.processes import run_tasks
+    from gammapy_mimic.data.compat.progress import one_bar
 
     # one store has all processes; several share them, so that each starts only once
     within, among = (n_jobs, 1) if len(stores) == 1 else (1, n_jobs)
     check_store = functools.partial(_check_store, n_jobs=within)
-    found = run_tasks(check_store, iter(stores), among, "multiprocessing")
-    failed = 0
-    for _, (store, findings) in zip(
-        progress_bar(stores, desc="Check"), found, strict=True
+    tasks, failed = iter(stores), 0
+    with (
+        one_bar(len(stores), "Check") as bar,
+        closing(run_tasks(check_store, tasks, among, "multiprocessing")) as found,
     ):
-        if isinstance(findings, OSError):
-            click.echo(f"FAIL {store}: {findings}")
-            failed += 1
-        else:
-            name = f"{store}: {findings.meta['N_RUNS']} runs"
-            failed += _print_findings(name, findings)
+        for store, findings in found:
+            bar.update(1)
+            if isinstance(findings, OSError):
+                click.echo(f"FAIL {store}: {findings}")
+                failed += 1
+            else:
+                name = f"{store}: {findings.meta['N_RUNS']} runs"
+                failed += _print_findings(name, findings)
     return failed
 
 
