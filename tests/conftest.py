@@ -11,19 +11,17 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 from astropy import units as u
-from astropy.io import fits
 from astropy.utils import iers
 from helpers.campaigns import OBJECTS, settings
 from helpers.faults import campaign_in
+from helpers.headers import read_quickly
 from helpers.runs import POINTING, write_raw
 from hypothesis import settings as hypothesis_settings
 
 mpl.use("agg")
 # astropy 6 would first ask the network for a table of the Earth's rotation
 iers.conf.auto_download = False
-# astropy looks them up and checks them for each value that it reads from a header
-for name in ("strip_header_whitespace", "enable_record_valued_keyword_cards"):
-    setattr(type(fits.conf), name, getattr(fits.conf, name))
+read_quickly()
 # a shell ignores Ctrl-C for what it runs in the background; tests send it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # the same examples each time: a gate must not fail by chance

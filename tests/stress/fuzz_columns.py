@@ -27,6 +27,7 @@ from gammapy.data import DataStore
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz_tables import MANDATORY, Words, same_column
+from helpers.headers import read_quickly
 from helpers.runs import make_hdulist
 
 from gammapy_mimic.data import read_run
@@ -190,9 +191,7 @@ def fuzz(chunk):
     """Count what comes out of a chunk of tries; list what must not."""
     kind, seed = chunk
     warnings.simplefilter("ignore")
-    # astropy looks these up some thousand times a file
-    for item in ("enable_record_valued_keyword_cards", "strip_header_whitespace"):
-        setattr(type(fits.conf), item, getattr(fits.conf, item))
+    read_quickly()
     rng = np.random.default_rng(seed)
     log = logging.getLogger("gammapy_mimic")
     log.handlers, log.propagate = [Words()], False

@@ -27,6 +27,7 @@ from gammapy.data import DataStore, Observation
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from helpers.headers import read_quickly
 from helpers.runs import make_hdulist
 
 from gammapy_mimic.writer import write_run
@@ -223,9 +224,7 @@ def fuzz(chunk):
     """Count what comes out of a chunk of tries; list what must not."""
     kind, in_memory, seed, tries = chunk
     warnings.simplefilter("ignore")
-    # astropy looks these up some thousand times a file
-    for item in ("enable_record_valued_keyword_cards", "strip_header_whitespace"):
-        setattr(type(fits.conf), item, getattr(fits.conf, item))
+    read_quickly()
     rng, words = np.random.default_rng(seed), Words()
     log = logging.getLogger("gammapy_mimic")
     log.handlers, log.propagate = [words], False
