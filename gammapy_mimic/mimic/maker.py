@@ -30,6 +30,7 @@ from gammapy_mimic.mimic.inputs import (
 from gammapy_mimic.mimic.lookup import chosen_pairs
 from gammapy_mimic.mimic.provenance import mimic_header
 from gammapy_mimic.mimic.response import (
+    common_energy_range,
     mimic_background,
     mimic_irfs,
     no_common_energies,
@@ -267,9 +268,9 @@ list or dict of `~gammapy.data.Observation`
             Arguments ``aeff``, ``edisp``, ``psf`` and ``rad_max`` of
             `~gammapy.data.Observation`; where nothing was changed, the place on disk.
         """
-        givers = (donor, target) if self.irfs == "donor" else (target, donor)
-        self._warn(*no_common_energies(target, donor))
-        return mimic_irfs(*givers)
+        limits = common_energy_range(target, donor)
+        self._warn(*no_common_energies(target, donor, limits))
+        return mimic_irfs(donor if self.irfs == "donor" else target, limits)
 
     def make_background(self, target: Observation, donor: Observation) -> Any:
         """Background model of the mimic.

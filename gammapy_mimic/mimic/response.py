@@ -9,16 +9,23 @@ from gammapy_mimic.data import compat
 from gammapy_mimic.mimic.background import turn_background
 from gammapy_mimic.mimic.transfer import orientation_differences
 
-__all__ = ["mimic_background", "mimic_irfs", "no_common_energies"]
+__all__ = [
+    "common_energy_range",
+    "mimic_background",
+    "mimic_irfs",
+    "no_common_energies",
+]
 
 
-def mimic_irfs(giver, other):
+def mimic_irfs(giver, limits):
     """IRFs of a mimic, without the background.
 
     Parameters
     ----------
-    giver, other : `~gammapy.data.Observation`
-        The run whose IRFs they are, and the other one of the pair.
+    giver : `~gammapy.data.Observation`
+        The run whose IRFs they are.
+    limits : dict
+        From `common_energy_range`.
 
     Returns
     -------
@@ -27,26 +34,26 @@ def mimic_irfs(giver, other):
     """
     irfs = {name: compat.irf(giver, name) for name in compat.IRFS if name != "bkg"}
     cards = compat.irf_keywords(giver, "aeff")
-    limits = _common_energy_range(giver, other)
     if cards is not None and limits != {key: cards.get(key) for key in limits}:
         irfs["aeff"] = compat.irf_with_keywords(irfs["aeff"], limits)
     return irfs
 
 
-def no_common_energies(target, donor):
+def no_common_energies(target, donor, limits):
     """Find runs that have no energy at which both can be used.
 
     Parameters
     ----------
     target, donor : `~gammapy.data.Observation`
         The two runs.
+    limits : dict
+        From `common_energy_range`.
 
     Yields
     ------
     text : str
         Warning.
     """
-    limits = _common_energy_range(target, donor)
     low, high = limits.get("LO_THRES", -math.inf), limits.get("HI_THRES", math.inf)
     if low >= high:
         yield (
@@ -91,8 +98,20 @@ def mimic_background(giver, target, donor, *, turns, alignment, time):
     return compat.mirrored(giver) if is_mirrored else held
 
 
-def _common_energy_range(*runs):
-    """LO_THRES and HI_THRES between which all runs can be used."""
+def common_energy_range(*runs):
+    """LO_THRES and HI_THRES between which all runs can be used.
+
+    Parameters
+    ----------
+    *runs : `~gammapy.data.Observation`
+        Runs, whose IRFs are not loaded.
+
+    Returns
+    -------
+    limits : dict
+        Energies in TeV by keyword, as far as the effective areas have them. A
+        ValueError names the run whose limit is no number.
+    """
     limits = {}
     for run in runs:
         cards = compat.irf_keywords(run, "aeff") or {}

@@ -148,8 +148,10 @@ def local_systematic(
     Raises
     ------
     ValueError
-        If ``method`` is none of these, a radius is not positive, or a run has no
-        background model and the method needs one.
+        If ``method`` is none of these, a radius is not positive, the edges do not
+        increase, or a run has no background model and the method needs one.
+    TypeError
+        If the edges have no unit of energy.
     """
     place = position_of(position)
     counts = LocalCounts(place, radius, energy_edges, method, offset_max)
@@ -171,13 +173,12 @@ class LocalCounts:
     def __init__(
         self, position, radius, energy_edges, method="background", offset_max=OFFSET_MAX
     ):
-        check_choice("method", method, METHODS)
-        energy_edges = check_edges("energy_edges", energy_edges, "TeV")
+        self.method = check_choice("method", method, METHODS)
+        self.energy_edges = check_edges("energy_edges", energy_edges, "TeV")
         self.radii = np.atleast_1d(u.Quantity(radius)).to("deg")
         if not np.all(self.radii > 0 * u.deg):
             raise ValueError(f"radius = {radius}: must be positive")
-        self.position, self.energy_edges = position.icrs, energy_edges
-        self.method, self.offset_max = method, offset_max
+        self.position, self.offset_max = position.icrs, offset_max
         self._donors = []
         self._found = [[] for _ in self.radii]
 

@@ -190,8 +190,10 @@ def on_off(
     Raises
     ------
     ValueError
-        If no run has off regions, or the region does not fit the directional cut of a
-        run.
+        If no run has off regions, the region does not fit the directional cut of a
+        run, or the edges do not increase.
+    TypeError
+        If the edges have no unit of energy.
     """
     energy_edges = check_edges("energy_edges", energy_edges, "TeV")
     if isinstance(region, SkyCoord | str):

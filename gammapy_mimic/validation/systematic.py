@@ -343,7 +343,10 @@ def background_systematic(
     ------
     ValueError
         If fewer than two donors have counts and a predicted background of more than 5
-        counts, or a run has no background model (`on_off` measures without one).
+        counts, edges do not increase, or a run has no background model (`on_off`
+        measures without one).
+    TypeError
+        If edges have no unit of energy or angle.
     """
     if offset_edges is None:
         offset_edges = [0, OFFSET_MAX.value] * u.deg
